@@ -1,0 +1,1 @@
+//! `holm.toml`: parsing with positions, defaults, and the nearest known key for an unknown one.

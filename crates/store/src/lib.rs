@@ -1,0 +1,17 @@
+//! The storage seam: catalog, blobs and receipts as small blocking traits, the in-memory catalog that
+//! serves requests, and an in-memory implementation of the traits for tests.
+//!
+//! Refuses to know SQL, the network, and how anything is run.
+
+pub mod blobs;
+pub mod catalog;
+pub mod error;
+pub mod memory;
+pub mod persist;
+pub mod receipts;
+
+pub use blobs::BlobStore;
+pub use catalog::{Catalog, FunctionEntry, LiveVersion, Snapshot};
+pub use error::StoreError;
+pub use persist::{AliasMove, CatalogState, CatalogStore, FunctionState, Published, Publish};
+pub use receipts::{ReceiptStore, UsageGroup, UsageQuery, UsageRow};

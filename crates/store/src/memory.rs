@@ -1,0 +1,1 @@
+//! The store traits in memory, for tests.
