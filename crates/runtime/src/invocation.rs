@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::Request;
-use model::{FunctionVersion, InvocationId};
+use model::{Failure, FunctionVersion, InvocationId};
 use tokio::time::Instant;
 
 use crate::Body;
@@ -40,6 +40,9 @@ pub struct InvocationContext {
     pub scheme: http::uri::Scheme,
     /// The caller's address, where the trigger has one.
     pub caller: Option<std::net::IpAddr>,
+    /// Why the request body failed, set once by its wrapper: the caller's fault, whatever the function
+    /// made of it.
+    pub caller_failure: std::sync::OnceLock<Failure>,
     /// What was used.
     pub meter: Meter,
     /// Where log lines go.

@@ -103,6 +103,9 @@ pub trait Sandbox: Send + Sync + 'static {
     /// invocation goes on until the body ended, failed or was dropped. The caller keeps to the
     /// function's concurrency (1 for `wasm`): the sandbox need not check it.
     ///
+    /// A reply with [`Body::Empty`] or [`Body::Full`] says that the guest is finished and the meter is
+    /// final: the instance is released at once. While the guest still works the body is a stream.
+    ///
     /// Cancellation: dropping the future, or later the body, stops the guest as soon as the engine can
     /// (wasm: at once) and makes the sandbox unfit for reuse. Deadlines are the caller's: it drops.
     /// CPU time, memory and log volume are the sandbox's to enforce and to record in the invocation's

@@ -6,21 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use model::{FunctionKey, FunctionVersion};
+use model::FunctionKey;
 use parking_lot::Mutex;
 
 use crate::persist::{AliasMove, CatalogState, CatalogStore, FunctionState, Publish, Published};
-use crate::StoreError;
-
-/// A published version in memory.
-#[derive(Debug)]
-pub struct LiveVersion {
-    /// Unique in this process, also after a function was removed and made again: the key of warm
-    /// instances.
-    pub uid: u64,
-    /// The version.
-    pub version: Arc<FunctionVersion>,
-}
+use crate::{LiveVersion, StoreError};
 
 /// A function in memory.
 #[derive(Clone, Debug)]

@@ -6,12 +6,14 @@
 pub mod blobs;
 pub mod catalog;
 pub mod error;
+pub mod live;
 pub mod memory;
 pub mod persist;
 pub mod receipts;
 
 pub use blobs::BlobStore;
-pub use catalog::{Catalog, FunctionEntry, LiveVersion, Snapshot};
+pub use catalog::{Catalog, FunctionEntry, Snapshot};
 pub use error::StoreError;
+pub use live::LiveVersion;
 pub use persist::{AliasMove, CatalogState, CatalogStore, FunctionState, Published, Publish};
 pub use receipts::{ReceiptStore, UsageGroup, UsageQuery, UsageRow};
