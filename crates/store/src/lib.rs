@@ -6,14 +6,15 @@
 pub mod blobs;
 pub mod catalog;
 pub mod error;
-pub mod live;
+mod functions;
 pub mod memory;
 pub mod persist;
 pub mod receipts;
+pub mod snapshot;
 
 pub use blobs::BlobStore;
-pub use catalog::{Catalog, FunctionEntry, Snapshot};
+pub use catalog::{Catalog, CatalogChange, Publication, SnapshotGuard};
 pub use error::StoreError;
-pub use live::LiveVersion;
-pub use persist::{AliasMove, CatalogState, CatalogStore, FunctionState, Published, Publish};
+pub use persist::{AliasMove, CatalogState, CatalogStore, FunctionState, Publish, Published};
 pub use receipts::{ReceiptStore, UsageGroup, UsageQuery, UsageRow};
+pub use snapshot::{FunctionEntry, LiveVersion, Snapshot};
