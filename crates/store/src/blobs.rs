@@ -15,8 +15,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::DigestMismatch`], [`StoreError::Full`]; [`StoreError::Failed`] when longer than
     /// `bytes_max` or when reading fails.
-    fn put(&self, expected: Digest, bytes: &mut dyn Read, bytes_max: u64)
-    -> Result<u64, StoreError>;
+    fn put(
+        &self,
+        expected: Digest,
+        bytes: &mut dyn Read,
+        bytes_max: u64,
+    ) -> Result<u64, StoreError>;
 
     /// Where the blob's file is, and its size; `None` when it is not there.
     fn find(&self, digest: Digest) -> Result<Option<(PathBuf, u64)>, StoreError>;

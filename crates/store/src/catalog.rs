@@ -10,9 +10,9 @@ use arc_swap::ArcSwap;
 use model::{Code, Failure, FunctionKey, FunctionVersion};
 use parking_lot::Mutex;
 
-use crate::StoreError;
 use crate::persist::{CatalogStore, FunctionState, Publish, Published};
-use crate::snapshot::{FunctionEntry, LiveVersion, Snapshot};
+use crate::snapshot::{FunctionEntry, Snapshot};
+use crate::{LiveVersion, StoreError};
 
 /// A borrowed snapshot: cheap to take, to be let go soon.
 pub type SnapshotGuard = arc_swap::Guard<Arc<Snapshot>>;
@@ -70,9 +70,14 @@ impl Catalog {
             writing: Mutex::new(()),
             next_uid: AtomicU64::new(1),
         };
-        let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };
+        let mut snapshot = Snapshot {
+            generation: 1,
+            ..Snapshot::default()
+        };
         for function in state.functions {
-            snapshot.functions.insert(Arc::new(catalog.entry_of(function)?));
+            snapshot
+                .functions
+                .insert(Arc::new(catalog.entry_of(function)?));
         }
         catalog.current.store(Arc::new(snapshot));
         Ok(catalog)
@@ -120,7 +125,11 @@ impl Catalog {
             move_live(&mut entry, &version);
         }
         let change = self.swap_in(&before, entry);
-        Ok(Publication { published, version, change })
+        Ok(Publication {
+            published,
+            version,
+            change,
+        })
     }
 
     /// Points `live` at `version`.
@@ -146,7 +155,9 @@ impl Catalog {
             Some(version) => version,
             None => {
                 let snapshot = self.snapshot();
-                let entry = snapshot.get(function).ok_or_else(|| no_function(function))?;
+                let entry = snapshot
+                    .get(function)
+                    .ok_or_else(|| no_function(function))?;
                 entry.previous_live.ok_or_else(|| {
                     let detail = format!("`{function}` has no earlier live version to go back to");
                     Failure::new(Code::VersionNotFound, detail)
@@ -163,7 +174,10 @@ impl Catalog {
     pub fn remove(&self, function: &FunctionKey) -> Result<Arc<FunctionEntry>, Failure> {
         let _writing = self.writing.lock();
         let mut after = Snapshot::clone(&self.snapshot());
-        let entry = after.functions.remove(function).ok_or_else(|| no_function(function))?;
+        let entry = after
+            .functions
+            .remove(function)
+            .ok_or_else(|| no_function(function))?;
         self.store.remove(function)?;
         after.generation += 1;
         self.current.store(Arc::new(after));
@@ -178,7 +192,10 @@ impl Catalog {
         let before = self.snapshot_owned();
         let old = before.get(function).ok_or_else(|| no_function(function))?;
         let target = old.version(version).ok_or_else(|| {
-            Failure::new(Code::VersionNotFound, format!("`{function}` has no version {version}"))
+            Failure::new(
+                Code::VersionNotFound,
+                format!("`{function}` has no version {version}"),
+            )
         })?;
         self.store.promote(function, version)?;
         let mut entry = FunctionEntry::clone(old);
@@ -195,19 +212,28 @@ impl Catalog {
         after.functions.insert(entry.clone());
         self.current.store(Arc::new(after));
         let new_live = entry.live.clone();
-        CatalogChange { entry, old_live, new_live }
+        CatalogChange {
+            entry,
+            old_live,
+            new_live,
+        }
     }
 
     fn entry_of(&self, state: FunctionState) -> Result<FunctionEntry, StoreError> {
         let mut entry = FunctionEntry {
             key: state.function,
-            versions: state.versions.into_iter().map(|version| self.live_version(version)).collect(),
+            versions: state
+                .versions
+                .into_iter()
+                .map(|version| self.live_version(version))
+                .collect(),
             live: None,
             previous_live: state.previous_live,
         };
         entry.versions.sort_by_key(|live| live.version.number);
         if let Some(number) = state.live {
-            let missing = || StoreError::Corrupt(format!("`{}` lacks its live version {number}", entry.key));
+            let missing =
+                || StoreError::Corrupt(format!("`{}` lacks its live version {number}", entry.key));
             entry.live = Some(entry.version(number).cloned().ok_or_else(missing)?);
         }
         Ok(entry)
@@ -215,7 +241,7 @@ impl Catalog {
 
     fn live_version(&self, version: FunctionVersion) -> Arc<LiveVersion> {
         let uid = self.next_uid.fetch_add(1, Ordering::Relaxed);
-        Arc::new(LiveVersion { uid, version: Arc::new(version) })
+        Arc::new(LiveVersion::new(uid, Arc::new(version)))
     }
 }
 
@@ -229,5 +255,8 @@ fn move_live(entry: &mut FunctionEntry, target: &Arc<LiveVersion>) {
 }
 
 fn no_function(function: &FunctionKey) -> Failure {
-    Failure::new(Code::FunctionNotFound, format!("there is no function `{function}`"))
+    Failure::new(
+        Code::FunctionNotFound,
+        format!("there is no function `{function}`"),
+    )
 }

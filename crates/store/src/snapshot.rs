@@ -3,19 +3,10 @@
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
-use model::{Digest, FunctionKey, FunctionVersion, Namespace};
+use model::{Digest, FunctionKey, Namespace};
 
+use crate::LiveVersion;
 use crate::functions::Functions;
-
-/// A published version in memory.
-#[derive(Debug)]
-pub struct LiveVersion {
-    /// Unique in this process, also after a function was removed and made again: the key of warm
-    /// instances.
-    pub uid: u64,
-    /// The version.
-    pub version: Arc<FunctionVersion>,
-}
 
 /// A function in memory.
 #[derive(Clone, Debug)]
@@ -33,13 +24,17 @@ pub struct FunctionEntry {
 impl FunctionEntry {
     /// The version with this number.
     pub fn version(&self, number: u64) -> Option<&Arc<LiveVersion>> {
-        let index = self.versions.binary_search_by_key(&number, |live| live.version.number);
+        let index = self
+            .versions
+            .binary_search_by_key(&number, |live| live.version.number);
         index.ok().map(|index| &self.versions[index])
     }
 
     /// The version with this content digest.
     pub fn version_with_digest(&self, digest: Digest) -> Option<&Arc<LiveVersion>> {
-        self.versions.iter().find(|live| live.version.digest == digest)
+        self.versions
+            .iter()
+            .find(|live| live.version.digest == digest)
     }
 
     /// The versions whose digest begins with `prefix` (hexadecimal, lower-case), as users type them.
@@ -47,7 +42,8 @@ impl FunctionEntry {
         &'a self,
         prefix: &'a str,
     ) -> impl Iterator<Item = &'a Arc<LiveVersion>> {
-        let matches = move |live: &&Arc<LiveVersion>| live.version.digest.to_string().starts_with(prefix);
+        let matches =
+            move |live: &&Arc<LiveVersion>| live.version.digest.to_string().starts_with(prefix);
         self.versions.iter().filter(matches)
     }
 
