@@ -33,6 +33,15 @@ pub enum StoreError {
         /// What arrived.
         found: model::Digest,
     },
+    /// More bytes came than are allowed.
+    #[error("the artifact has more than {bytes_max} bytes")]
+    TooLarge {
+        /// How many are allowed.
+        bytes_max: u64,
+    },
+    /// The source of the bytes failed, not the storage.
+    #[error("the upload broke off: {0}")]
+    Source(String),
     /// Anything else, with the cause in words.
     #[error("the storage failed: {0}")]
     Failed(String),
@@ -47,6 +56,8 @@ impl From<StoreError> for Failure {
             StoreError::Corrupt(_) => Code::StoreCorrupt,
             StoreError::NotFound(_) => Code::VersionNotFound,
             StoreError::DigestMismatch { .. } => Code::DigestMismatch,
+            StoreError::TooLarge { .. } => Code::ArtifactTooLarge,
+            StoreError::Source(_) => Code::BodyMalformed,
             StoreError::Failed(_) => Code::StoreFailed,
         };
         Failure::new(code, error.to_string())

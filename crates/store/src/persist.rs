@@ -67,19 +67,25 @@ pub struct CatalogState {
 /// Keeps the catalog. Every call is one transaction: after a crash at any moment it happened wholly or
 /// not at all, and once it returned it is durable.
 pub trait CatalogStore: Send + Sync + 'static {
-    /// Reads everything; at start only.
+    /// Reads everything; at start only. Functions come in order of their keys, versions in order of
+    /// their numbers.
     fn load(&self) -> Result<CatalogState, StoreError>;
 
     /// Publishes a version. Numbers count from 1 per function and are never used twice, also not after
-    /// a removal. The same content (by digest) gives the version that exists.
+    /// a removal. The same content (by digest) gives the version that exists, as it was published.
+    /// Promotion follows the rules of [`CatalogStore::promote`].
     fn publish(&self, publish: &Publish) -> Result<Published, StoreError>;
 
-    /// Points `live` at `version`.
+    /// Points `live` at `version`. What it pointed to becomes the function's previous live version; when
+    /// it points there already, nothing changes.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when function or version do not exist.
     fn promote(&self, function: &FunctionKey, version: u64) -> Result<AliasMove, StoreError>;
 
     /// Removes a function with its versions. Receipts stay.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when it does not exist.
     fn remove(&self, function: &FunctionKey) -> Result<(), StoreError>;
 }
