@@ -18,8 +18,8 @@ use http::Response;
 use model::{Artifact, Contract, Failure, FunctionConfig, FunctionKey, Isolation};
 use tokio::time::Instant;
 
-use crate::invocation::{Invocation, InvocationContext};
 use crate::Body;
+use crate::invocation::{Invocation, InvocationContext};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
