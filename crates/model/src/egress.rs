@@ -181,7 +181,16 @@ mod tests {
         ] {
             assert_eq!(rule(text).to_string(), text);
         }
-        for text in ["", "*.", "a b", "example.com:", "example.com:x", "http://a", "a*.b", "[::g]"] {
+        for text in [
+            "",
+            "*.",
+            "a b",
+            "example.com:",
+            "example.com:x",
+            "http://a",
+            "a*.b",
+            "[::g]",
+        ] {
             assert!(text.parse::<EgressRule>().is_err(), "{text}");
         }
     }

@@ -165,3 +165,14 @@ pub struct Position {
     /// What is wrong.
     pub message: String,
 }
+
+/// As compilers write it: `file:line:column: field: message`.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}

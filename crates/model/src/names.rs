@@ -178,10 +178,16 @@ mod tests {
     #[test]
     fn keys_round_trip() {
         for text in ["hello", "hello.team"] {
-            assert_eq!(text.parse::<FunctionKey>().expect("valid").to_string(), text);
+            assert_eq!(
+                text.parse::<FunctionKey>().expect("valid").to_string(),
+                text
+            );
         }
         assert_eq!(
-            "hello.default".parse::<FunctionKey>().expect("valid").to_string(),
+            "hello.default"
+                .parse::<FunctionKey>()
+                .expect("valid")
+                .to_string(),
             "hello"
         );
         assert!("a.b.c".parse::<FunctionKey>().is_err());
