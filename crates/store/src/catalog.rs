@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use model::{Code, Failure, FunctionKey, FunctionVersion};
+use model::{Code, Failure, FunctionKey, FunctionVersion, Route, RouteTable};
 use parking_lot::Mutex;
 
 use crate::persist::{CatalogStore, FunctionState, Publish, Published};
@@ -55,6 +55,7 @@ pub struct Catalog {
     /// Held over check, store write and swap, so that all three have the same order.
     writing: Mutex<()>,
     next_uid: AtomicU64,
+    route_conflicts_at_open: Vec<Failure>,
 }
 
 impl Catalog {
@@ -64,21 +65,27 @@ impl Catalog {
     /// Those of [`CatalogStore::load`].
     pub fn open(store: Arc<dyn CatalogStore>) -> Result<Self, StoreError> {
         let state = store.load()?;
-        let catalog = Self {
+        let mut catalog = Self {
             current: ArcSwap::default(),
             store,
             writing: Mutex::new(()),
             next_uid: AtomicU64::new(1),
+            route_conflicts_at_open: Vec::new(),
         };
+        let mut routes = RouteTable::default();
         let mut snapshot = Snapshot {
             generation: 1,
             ..Snapshot::default()
         };
         for function in state.functions {
-            snapshot
-                .functions
-                .insert(Arc::new(catalog.entry_of(function)?));
+            let entry = catalog.entry_of(function)?;
+            match check_routes(&routes, &entry.key, entry.routes()) {
+                Ok(()) => routes.set(&entry.key, entry.routes()),
+                Err(conflict) => catalog.route_conflicts_at_open.push(conflict),
+            }
+            snapshot.functions.insert(Arc::new(entry));
         }
+        snapshot.routes = Arc::new(routes);
         catalog.current.store(Arc::new(snapshot));
         Ok(catalog)
     }
@@ -93,6 +100,20 @@ impl Catalog {
         self.current.load_full()
     }
 
+    /// Functions whose routes are not active because the store held routes in conflict: none, unless a
+    /// release changed what conflicts. To be shown at start; the functions keep their own addresses.
+    pub fn route_conflicts_at_open(&self) -> &[Failure] {
+        &self.route_conflicts_at_open
+    }
+
+    /// Whether `function` could have `routes` now: for a dry run.
+    ///
+    /// # Errors
+    /// [`Code::RouteConflict`], naming the other function and its route.
+    pub fn check_routes(&self, function: &FunctionKey, routes: &[Route]) -> Result<(), Failure> {
+        check_routes(&self.snapshot().routes, function, routes)
+    }
+
     /// Publishes a version: durably in the store, then visibly here.
     ///
     /// # Errors
@@ -101,8 +122,11 @@ impl Catalog {
     /// of the write may show the version after a restart, wholly or not at all.
     pub fn publish(&self, publish: &Publish) -> Result<Publication, Failure> {
         let _writing = self.writing.lock();
-        let published = self.store.publish(publish)?;
         let before = self.snapshot_owned();
+        if publish.promote {
+            check_routes(&before.routes, &publish.function, &publish.config.routes)?;
+        }
+        let published = self.store.publish(publish)?;
         let old = before.get(&publish.function);
         let mut entry = match old {
             Some(old) => FunctionEntry::clone(old),
@@ -180,6 +204,7 @@ impl Catalog {
             .ok_or_else(|| no_function(function))?;
         self.store.remove(function)?;
         after.generation += 1;
+        set_routes(&mut after, function, &[]);
         self.current.store(Arc::new(after));
         Ok(entry)
     }
@@ -197,6 +222,7 @@ impl Catalog {
                 format!("`{function}` has no version {version}"),
             )
         })?;
+        check_routes(&before.routes, function, &target.version.config.routes)?;
         self.store.promote(function, version)?;
         let mut entry = FunctionEntry::clone(old);
         move_live(&mut entry, target);
@@ -210,6 +236,7 @@ impl Catalog {
         let mut after = before.clone();
         after.generation += 1;
         after.functions.insert(entry.clone());
+        set_routes(&mut after, &entry.key, entry.routes());
         self.current.store(Arc::new(after));
         let new_live = entry.live.clone();
         CatalogChange {
@@ -251,6 +278,29 @@ fn move_live(entry: &mut FunctionEntry, target: &Arc<LiveVersion>) {
     if from != Some(target.version.number) {
         entry.previous_live = from;
         entry.live = Some(target.clone());
+    }
+}
+
+/// Most functions have no routes, so most changes share the table.
+fn set_routes(snapshot: &mut Snapshot, function: &FunctionKey, routes: &[Route]) {
+    if snapshot.routes.routes(function) != routes {
+        Arc::make_mut(&mut snapshot.routes).set(function, routes);
+    }
+}
+
+fn check_routes(
+    table: &RouteTable,
+    function: &FunctionKey,
+    routes: &[Route],
+) -> Result<(), Failure> {
+    match table.conflicts(function, routes) {
+        None => Ok(()),
+        Some(conflict) => {
+            let (route, other) = (&conflict.route, &conflict.with);
+            let detail =
+                format!("the route `{route}` of `{function}` belongs to `{other}` already");
+            Err(Failure::new(Code::RouteConflict, detail))
+        }
     }
 }
 

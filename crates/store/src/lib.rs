@@ -5,6 +5,8 @@
 
 pub mod blobs;
 pub mod catalog;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod error;
 mod functions;
 pub mod live;

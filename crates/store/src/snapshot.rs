@@ -3,7 +3,7 @@
 use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 
-use model::{Digest, FunctionKey, Namespace};
+use model::{Digest, FunctionKey, Namespace, Route, RouteTable};
 
 use crate::LiveVersion;
 use crate::functions::Functions;
@@ -47,6 +47,13 @@ impl FunctionEntry {
         self.versions.iter().filter(matches)
     }
 
+    /// The routes that are active: those of the live version.
+    pub fn routes(&self) -> &[Route] {
+        self.live
+            .as_ref()
+            .map_or(&[], |live| &live.version.config.routes)
+    }
+
     /// The number that `live` points to.
     pub fn live_number(&self) -> Option<u64> {
         self.live.as_ref().map(|live| live.version.number)
@@ -58,6 +65,8 @@ impl FunctionEntry {
 pub struct Snapshot {
     /// Counts changes; a later snapshot has a higher one.
     pub generation: u64,
+    /// The routes of all live versions.
+    pub routes: Arc<RouteTable>,
     pub(crate) functions: Functions,
 }
 
