@@ -19,7 +19,8 @@ pub use functions::{
 };
 pub use invoke::InvokeQuery;
 pub use node::{
-    ClassInfo, ClassState, ConfigResponse, Health, InstanceInfo, InstanceList, NodeInfo,
+    ClassInfo, ClassState, ConfigResponse, Health, InstanceInfo, InstanceList, InstanceState,
+    NodeInfo,
 };
 pub use operation::{Answer, Auth, Method, Operation, Payload};
 pub use usage::{

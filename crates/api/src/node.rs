@@ -1,7 +1,7 @@
 //! What the node says about itself.
 
 use model::price::PriceTable;
-use model::{Contract, FunctionName, Isolation, Limits, Namespace};
+use model::{FunctionKey, Isolation, Limits};
 use serde::{Deserialize, Serialize};
 
 /// The answer of the health checks.
@@ -33,7 +33,7 @@ pub struct NodeInfo {
     pub engines_dir: Option<String>,
     /// The isolation classes.
     pub classes: Vec<ClassInfo>,
-    /// The operator's ceilings: no manifest may ask for more.
+    /// The operator's ceilings: no manifest may ask for more. Units as in limits.
     pub ceilings: Limits,
     /// The most bytes of an artifact.
     pub artifact_bytes_max: u64,
@@ -75,30 +75,34 @@ pub struct ConfigResponse {
     pub config: serde_json::Value,
 }
 
-/// The instances that live now.
+/// The instances that live now, in groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceList {
-    /// The instances.
+    /// The groups, in order of function and version.
     pub instances: Vec<InstanceInfo>,
 }
 
-/// One instance.
+/// The instances of one version that are in one state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceInfo {
-    /// The namespace.
-    pub namespace: Namespace,
     /// The function.
-    pub name: FunctionName,
+    pub function: FunctionKey,
     /// The version's number.
     pub version: u64,
     /// The class.
     pub isolation: Isolation,
-    /// The wire contract.
-    pub contract: Contract,
-    /// Its place in the life of an instance: `starting`, `idle`, `busy`, `draining`.
-    pub state: String,
-    /// Invocations that it has served.
-    pub n_served: u64,
-    /// How long it has lived, in milliseconds.
-    pub age_ms: u64,
+    /// Their place in the life of an instance.
+    pub state: InstanceState,
+    /// How many.
+    pub n_instances: usize,
+}
+
+/// A place in the life of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceState {
+    /// It serves.
+    Busy,
+    /// It waits for an invocation.
+    Idle,
 }
