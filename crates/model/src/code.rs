@@ -50,6 +50,16 @@ macro_rules! codes {
             pub fn title(self) -> &'static str {
                 match self { $(Code::$ident => $title,)* }
             }
+
+            /// The page that explains the code, Markdown from `docs/errors/`: meaning, causes, remedy,
+            /// an example. A code without a page does not compile.
+            pub fn page(self) -> &'static str {
+                match self {
+                    $(Code::$ident => {
+                        include_str!(concat!("../../../docs/errors/H", $number, ".md"))
+                    })*
+                }
+            }
         }
     };
 }
@@ -122,6 +132,11 @@ codes! {
     StoreCorrupt = 5009, Platform, 503, false, "The data directory is damaged";
 }
 
+/// What `holm explain` prints: the page of `code`.
+pub fn explain(code: Code) -> &'static str {
+    code.page()
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "H{:04}", *self as u16)
@@ -170,5 +185,52 @@ mod tests {
             assert_eq!(code.to_string().parse(), Ok(*code));
             assert!((400..600).contains(&code.status()), "{code}");
         }
+    }
+
+    #[test]
+    fn every_code_has_a_page_that_agrees_with_it() {
+        for code in Code::ALL {
+            let page = explain(*code);
+            let side = format!("{:?}", code.side()).to_lowercase();
+            let again = match code.retryable() {
+                true => "a retry may help",
+                false => "a retry does not help",
+            };
+            let head = format!(
+                "# {code}: {}\n\nHTTP {}, side: {side}, {again}.\n\n## Meaning\n\n",
+                code.title(),
+                code.status()
+            );
+            assert!(page.starts_with(&head), "{code}: expected\n{head}");
+            for section in [
+                "\n## Causes\n\n- ",
+                "\n## Remedy\n\n- ",
+                "\n## Example\n\n```",
+            ] {
+                assert!(page.contains(section), "{code}: {section}");
+            }
+            assert!(
+                page.ends_with("```\n") && page.lines().count() < 60,
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_page_has_a_code() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors");
+        let mut pages: Vec<String> = std::fs::read_dir(directory)
+            .expect("the directory is part of the repository")
+            .map(|entry| {
+                entry
+                    .expect("readable")
+                    .file_name()
+                    .into_string()
+                    .expect("UTF-8")
+            })
+            .collect();
+        pages.sort();
+        let codes: Vec<String> = Code::ALL.iter().map(|code| format!("{code}.md")).collect();
+        assert_eq!(pages, codes);
     }
 }

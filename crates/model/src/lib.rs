@@ -21,7 +21,7 @@ pub mod receipt;
 pub mod route;
 pub mod units;
 
-pub use code::{Code, Side};
+pub use code::{Code, Side, explain};
 pub use digest::Digest;
 pub use failure::{Failure, LimitHit, Problem};
 pub use function::{Artifact, ArtifactKind, Contract, FunctionConfig, FunctionVersion};

@@ -220,6 +220,19 @@ impl Ceilings {
         }
     }
 
+    /// The ceilings in the shape of limits, as the admin API shows them.
+    pub fn as_limits(&self) -> Limits {
+        Limits {
+            memory_bytes_max: self.memory,
+            cpu_ms_max: self.cpu_ms,
+            timeout_ms: self.timeout,
+            start_timeout_ms: self.start_timeout,
+            concurrency_max: self.concurrency,
+            body_bytes_max: self.body,
+            log_bytes_max: self.log,
+        }
+    }
+
     /// Holds `limits` against the ceilings.
     ///
     /// # Errors
@@ -234,9 +247,9 @@ impl Ceilings {
                     format!("limits.{limit} is {value}, above this node's ceiling of {ceiling}"),
                 )
                 .with_limit(
-                    limit.key(),
+                    &format!("ceilings.{limit}"),
                     ceiling,
-                    format!("ceilings.{limit} of the node's configuration"),
+                    format!("`{limit}` under [ceilings] in the node's configuration"),
                 ));
             }
         }
@@ -280,8 +293,9 @@ mod tests {
             raise(&mut limits);
             let failure = Ceilings::default().check(&limits).expect_err("above");
             assert_eq!(failure.code(), Code::LimitAboveCeiling);
-            assert_eq!(failure.limit().expect("named").name, limit.key());
-            assert!(failure.limit().expect("named").knob.contains(limit.key()));
+            let hit = failure.limit().expect("named");
+            assert_eq!(hit.name, format!("ceilings.{limit}"));
+            assert!(failure.detail().starts_with(&format!("limits.{limit} is ")));
         }
     }
 
