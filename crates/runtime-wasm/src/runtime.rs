@@ -1,0 +1,244 @@
+//! The engine behind the seam: from an uploaded file to a template.
+//!
+//! ```text
+//! prepare --in memory?--> template
+//!    +--on disk?--> map --> bind --> template
+//!         +--no--> worker compiles --> keep --> map --> bind --> template      one per digest at a time
+//! ```
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+use egress::EgressClient;
+use model::{Code, Contract, Digest, Failure, Isolation};
+use parking_lot::Mutex;
+use runtime::{Availability, BoxFuture, PrepareRequest, Runtime, Template};
+use tokio::sync::OnceCell;
+
+use crate::cache::{Cache, Entry};
+use crate::compile::Compiler;
+use crate::config::WasmConfig;
+use crate::core_abi::{CoreGuest, CoreLinker, CorePrepared};
+use crate::engine::{EngineKind, Engines};
+use crate::failure;
+use crate::host::FunctionShared;
+use crate::load;
+use crate::template::WasmTemplate;
+
+/// The `wasm` class of a node.
+pub struct WasmRuntime {
+    inner: Arc<Inner>,
+}
+
+/// Why the class cannot be used on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum WasmUnavailable {
+    /// The engine refused its settings, or the host its address space.
+    #[error("the WebAssembly engine cannot start: {0}")]
+    Engine(String),
+    /// The cache directory cannot be used.
+    #[error("the cache of compiled modules cannot be used: {0}")]
+    Cache(#[source] std::io::Error),
+}
+
+struct Inner {
+    engines: Engines,
+    core: CoreLinker,
+    cache: Cache,
+    compiler: Compiler,
+    egress: Arc<EgressClient>,
+    artifacts: Mutex<HashMap<Digest, Weak<Slot>>>,
+    clock_base: std::time::Instant,
+}
+
+/// One artifact that is prepared or being prepared, shared by all its functions. Lives as long as one
+/// of them does.
+type Slot = OnceCell<Prepared>;
+
+/// An artifact bound to the host's functions, by contract.
+#[derive(Clone)]
+enum Prepared {
+    Core(Arc<CorePrepared>),
+}
+
+impl WasmRuntime {
+    /// Makes the engine. Outbound requests go through `egress`.
+    ///
+    /// # Errors
+    /// The class cannot be used on this host, and why.
+    pub fn new(config: WasmConfig, egress: Arc<EgressClient>) -> Result<Arc<Self>, WasmUnavailable> {
+        let engine_error =
+            |error: wasmtime::Error| WasmUnavailable::Engine(failure::one_line(&error));
+        let engines = Engines::new(&config).map_err(engine_error)?;
+        let plain = engines.get(EngineKind::Plain).map_err(engine_error)?;
+        let core = CoreLinker::new(plain).map_err(engine_error)?;
+        let cache = Cache::open(&config.cache_dir).map_err(WasmUnavailable::Cache)?;
+        Ok(Arc::new(Self {
+            inner: Arc::new(Inner {
+                core,
+                cache,
+                compiler: Compiler::new(config.worker, config.compile),
+                engines,
+                egress,
+                artifacts: Mutex::default(),
+                clock_base: std::time::Instant::now(),
+            }),
+        }))
+    }
+}
+
+impl Runtime for WasmRuntime {
+    fn isolation(&self) -> Isolation {
+        Isolation::Wasm
+    }
+
+    fn availability(&self) -> Availability {
+        let reset = if self.inner.engines.has_page_map_scan() {
+            "slots are reset by page-map scan"
+        } else {
+            "slots are reset by giving pages back (slower: needs Linux 6.7 without swap)"
+        };
+        Availability::Available(format!("wasmtime 48; {reset}"))
+    }
+
+    fn prepare(&self, request: PrepareRequest) -> BoxFuture<Result<Arc<dyn Template>, Failure>> {
+        Box::pin(self.inner.clone().prepare(request))
+    }
+}
+
+impl Inner {
+    async fn prepare(
+        self: Arc<Self>,
+        request: PrepareRequest,
+    ) -> Result<Arc<dyn Template>, Failure> {
+        let digest = request.artifact.digest;
+        let slot = self.slot(digest);
+        // Whoever comes first prepares; if they give up, the next one takes over.
+        let prepared = slot
+            .get_or_try_init(|| self.clone().prepare_artifact(digest, request.artifact_path))
+            .await?
+            .clone();
+        let function = Arc::new(FunctionShared {
+            function: request.function,
+            config: request.config,
+            ticker: self.engines.ticker.clone(),
+            egress: self.egress.clone(),
+            clock_base: self.clock_base,
+            _artifact: slot,
+        });
+        Ok(match prepared {
+            Prepared::Core(prepared) => {
+                Arc::new(WasmTemplate::<CoreGuest>::new(prepared, function))
+            }
+        })
+    }
+
+    fn slot(&self, digest: Digest) -> Arc<Slot> {
+        let mut artifacts = self.artifacts.lock();
+        if let Some(slot) = artifacts.get(&digest).and_then(Weak::upgrade) {
+            return slot;
+        }
+        // The moment to forget artifacts that no function uses any more.
+        artifacts.retain(|_, slot| slot.strong_count() > 0);
+        let slot = Arc::new(Slot::new());
+        artifacts.insert(digest, Arc::downgrade(&slot));
+        slot
+    }
+
+    async fn prepare_artifact(
+        self: Arc<Self>,
+        digest: Digest,
+        module: PathBuf,
+    ) -> Result<Prepared, Failure> {
+        let found = self
+            .blocking(move |inner| Ok(inner.find(&digest)))
+            .await?;
+        if let Some(prepared) = found {
+            return Ok(prepared);
+        }
+        let output = self.cache.scratch(&digest);
+        let compiled = match self.compiler.compile(&module, &output).await {
+            Ok(compiled) => compiled,
+            Err(failure) => {
+                let _ = tokio::fs::remove_file(&output).await;
+                return Err(failure);
+            }
+        };
+        self.blocking(move |inner| {
+            let entry = inner
+                .cache
+                .keep(&digest, &output, compiled)
+                .map_err(cache_failed)?;
+            let bound = inner.bind(&entry);
+            if bound.is_err() {
+                inner.cache.discard(&entry);
+            }
+            bound
+        })
+        .await
+    }
+
+    /// The artifact from the cache on disk.
+    fn find(&self, digest: &Digest) -> Option<Prepared> {
+        for kind in [EngineKind::Plain, EngineKind::Concurrent] {
+            let compatibility = self.engines.compatibility(kind);
+            let Some(entry) = self.cache.find(compatibility, digest) else {
+                continue;
+            };
+            match self.bind(&entry) {
+                Ok(prepared) => return Some(prepared),
+                Err(error) => {
+                    tracing::warn!(%digest, %error, "a compiled module did not load");
+                    self.cache.discard(&entry);
+                }
+            }
+        }
+        None
+    }
+
+    /// Maps a compiled file and binds it to the host's functions.
+    fn bind(&self, entry: &Entry) -> Result<Prepared, Failure> {
+        let contract = entry.compiled.contract;
+        let engine = self
+            .engines
+            .get(EngineKind::of(contract))
+            .map_err(|error| unsupported(&error))?;
+        match contract {
+            Contract::HolmCore1 => {
+                let module = load::module(engine, entry).map_err(|error| unsupported(&error))?;
+                let prepared = CorePrepared::new(&self.core, &module)?;
+                Ok(Prepared::Core(Arc::new(prepared)))
+            }
+            other => Err(Failure::new(
+                Code::WasmUnsupported,
+                format!("the contract {} is not served yet", other.as_str()),
+            )),
+        }
+    }
+
+    /// Runs file work off the event loop. Dropping the future lets the work finish by itself.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Inner) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let inner = self.clone();
+        match tokio::task::spawn_blocking(move || work(&inner)).await {
+            Ok(result) => result,
+            Err(error) => Err(Failure::new(Code::Internal, error.to_string())),
+        }
+    }
+}
+
+/// The engine's own limits: memories, tables, size of an instance.
+fn unsupported(error: &wasmtime::Error) -> Failure {
+    Failure::new(Code::WasmUnsupported, failure::one_line(error))
+}
+
+fn cache_failed(error: std::io::Error) -> Failure {
+    let code = match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Code::StoreFull,
+        _ => Code::StoreFailed,
+    };
+    Failure::new(code, format!("the cache of compiled modules: {error}"))
+}

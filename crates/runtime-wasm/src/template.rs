@@ -1,0 +1,103 @@
+//! A prepared version: the artifact bound to the host's functions, shared by all functions with the same
+//! artifact, and this function's configuration.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use model::{Code, Contract, Failure};
+use runtime::{BoxFuture, StartRequest, Started, Template};
+
+use crate::guest::Guest;
+use crate::host::{FunctionShared, HostState, SandboxShared};
+use crate::sandbox::WasmSandbox;
+
+/// A prepared version that speaks `G`'s contract.
+pub(crate) struct WasmTemplate<G: Guest> {
+    prepared: Arc<G::Prepared>,
+    function: Arc<FunctionShared>,
+}
+
+impl<G: Guest> WasmTemplate<G> {
+    pub(crate) fn new(prepared: Arc<G::Prepared>, function: Arc<FunctionShared>) -> Self {
+        Self { prepared, function }
+    }
+}
+
+impl<G: Guest> Template for WasmTemplate<G> {
+    fn contract(&self) -> Contract {
+        G::CONTRACT
+    }
+
+    fn start(&self, request: StartRequest) -> BoxFuture<Result<Started, Failure>> {
+        let prepared = self.prepared.clone();
+        let function = self.function.clone();
+        Box::pin(start::<G>(prepared, function, request))
+    }
+}
+
+async fn start<G: Guest>(
+    prepared: Arc<G::Prepared>,
+    function: Arc<FunctionShared>,
+    request: StartRequest,
+) -> Result<Started, Failure> {
+    let began = Instant::now();
+    let shared = SandboxShared::new(function.config.limits.cpu_ms_max);
+    let host = HostState::new(function.clone(), shared.clone(), request.invocation.clone());
+    let mut starting = pin!(G::start(prepared, host));
+    let mut poll = |cx: &mut Context<'_>| poll_metered(&function, &shared, starting.as_mut(), cx);
+
+    // Nearly every start is over within its first poll: only others need a timer.
+    let first = std::future::poll_fn(|cx| Poll::Ready(poll(cx))).await;
+    let result = match first {
+        Poll::Ready(result) => result,
+        Poll::Pending => {
+            let rest = std::future::poll_fn(&mut poll);
+            match tokio::time::timeout_at(request.deadline, rest).await {
+                Ok(result) => result,
+                Err(_elapsed) => Err(Failure::new(
+                    Code::InitFailed,
+                    "the function did not finish starting in time",
+                )
+                .with_limit(
+                    "limits.start_timeout",
+                    format_args!("{} ms", function.config.limits.start_timeout_ms),
+                    "start_timeout under [limits] in holm.toml",
+                )),
+            }
+        }
+    };
+    let cpu_ns = shared.cpu.used_ns();
+    match result {
+        Ok(mut guest) => {
+            guest.host().end();
+            Ok(Started {
+                sandbox: Arc::new(WasmSandbox::new(Box::new(guest), function)),
+                init: began.elapsed(),
+                init_cpu: Duration::from_nanos(cpu_ns),
+            })
+        }
+        Err(failure) => {
+            if let Some(invocation) = &request.invocation {
+                invocation.meter.add_cpu_ns(cpu_ns);
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// Polls guest code on the function's account.
+fn poll_metered<F: Future>(
+    function: &FunctionShared,
+    shared: &SandboxShared,
+    future: Pin<&mut F>,
+    cx: &mut Context<'_>,
+) -> Poll<F::Output> {
+    let _in_guest = function.ticker.enter();
+    shared.begin_poll();
+    let poll = future.poll(cx);
+    shared.end_poll(poll.is_pending());
+    poll
+}
