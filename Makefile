@@ -36,7 +36,7 @@ build-test: tools
 
 demo: build-demo
 	@$(HOLM_DEMO) setup
-	@HOLM=$(HOLM_DEMO) scripts/demo.sh $(if $(CHECK),--check,)
+	@cargo xtask demo --holm $(HOLM_DEMO) $(if $(CHECK),--check,)
 
 lint: tools
 	cargo fmt --all --check

@@ -1,6 +1,7 @@
 //! Chores of the repository, run as `cargo xtask NAME`. Owns the rules about the repository itself, and
 //! refuses to know anything about the product.
 
+mod demo;
 mod tidy;
 
 use std::path::Path;
@@ -27,8 +28,18 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        ["demo", ref rest @ ..] => {
+            let demo = demo::Demo::parse(rest).and_then(|demo| demo.run(&root));
+            demo.unwrap_or_else(|error| {
+                eprintln!("demo: {error:#}");
+                ExitCode::FAILURE
+            })
+        }
         _ => {
-            eprintln!("usage: cargo xtask tidy    hold the repository against its own rules");
+            eprintln!(
+                "usage: cargo xtask tidy                          hold the repository against its rules\n       \
+                 cargo xtask demo --holm PATH [--check]    a node with every example"
+            );
             ExitCode::from(2)
         }
     }
