@@ -13,7 +13,8 @@ pub(crate) const CHUNKS_MAX: usize = 4;
 /// The longest piece in bytes. With [`CHUNKS_MAX`] the bound on buffered output per invocation: 256 KiB.
 pub(crate) const CHUNK_BYTES_MAX: usize = 64 << 10;
 /// Writes shorter than this are joined, so that a guest that writes byte by byte costs no frame per byte.
-const JOIN_BELOW_BYTES: usize = 4 << 10;
+/// WASI preview 1 hands every write over in pieces of 4 KiB.
+const JOIN_BELOW_BYTES: usize = 8 << 10;
 
 /// A response body that produces itself (`wasi:http` has its own channel).
 pub(crate) type GuestBodySource =
@@ -22,8 +23,8 @@ pub(crate) type GuestBodySource =
 /// What the guest has put out so far.
 #[derive(Default)]
 pub(crate) struct Exchange {
-    /// The head, until the driver takes it.
-    pub(crate) head: Option<Parts>,
+    /// The head, until the driver takes it; or why there will be none.
+    pub(crate) head: Option<Result<Parts, Failure>>,
     /// The body, where the contract brings one of its own; else `chunks`.
     pub(crate) source: Option<GuestBodySource>,
     chunks: VecDeque<Bytes>,
@@ -54,11 +55,6 @@ impl Exchange {
             self.flush_tail();
         }
         self.chunks.pop_front()
-    }
-
-    /// Whether nothing is buffered.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.tail.is_empty()
     }
 
     fn flush_tail(&mut self) {
@@ -93,7 +89,7 @@ mod tests {
         while let Some(piece) = exchange.pop() {
             read.extend_from_slice(&piece);
         }
-        assert!(exchange.is_empty());
+        assert!(exchange.pop().is_none());
         assert!(written == read, "what was written is read, in order");
         assert!(n_pieces < 1900, "small writes were joined: {n_pieces}");
     }

@@ -15,6 +15,10 @@ use crate::exchange::Exchange;
 use crate::lane::{NextTurn, SLICE_NS, Seat};
 use crate::limiter::Limiter;
 
+/// Bytes that one host call of a component may copy out of the guest. Bodies and log lines go in pieces
+/// of 64 KiB; this leaves room for what is lifted whole, such as lists of headers.
+const HOSTCALL_BYTES_MAX: usize = 4 << 20;
+
 /// What all sandboxes of a function share.
 pub(crate) struct FunctionShared {
     pub(crate) function: FunctionKey,
@@ -85,6 +89,13 @@ impl LogPort {
             _ => &mut self.stdout,
         };
         splitter.push(bytes, |line| invocation.log(stream, line));
+    }
+
+    /// Logs one line that is not part of a stream.
+    pub(crate) fn note(&self, stream: LogStream, line: &[u8]) {
+        if let Some(invocation) = &self.invocation {
+            invocation.log(stream, line);
+        }
     }
 
     fn finish(&mut self) {
@@ -177,6 +188,7 @@ pub(crate) fn new_store<T: HasHost>(
     store.limiter(|state| &mut state.host_mut().limiter);
     store.epoch_deadline_callback(on_epoch);
     store.set_epoch_deadline(1);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
     Ok(store)
 }
 

@@ -15,8 +15,10 @@
 //! storage and routes.
 
 mod cache;
+mod cgi;
 mod compile;
 pub mod compile_worker;
+mod component;
 pub mod config;
 mod core_abi;
 mod cpu;
@@ -25,14 +27,18 @@ mod epoch;
 mod exchange;
 mod failure;
 mod guest;
+mod head;
 mod host;
 mod lane;
 mod limiter;
 mod load;
+mod p2;
+mod p3;
 mod run;
 mod runtime;
 mod sandbox;
 pub mod sniff;
+mod stdio;
 mod template;
 
 pub use config::{CompileLimits, WasmConfig, WorkerCommand};

@@ -14,6 +14,7 @@ use model::{Code, Failure};
 use runtime::{Body, InvocationContext};
 
 use crate::exchange::GuestBodySource;
+use crate::head;
 use crate::host::{FunctionShared, SandboxShared};
 
 /// The future of one run of a guest; ends with what came of it. It owns the store, and puts a guest
@@ -69,7 +70,7 @@ impl Run {
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Parts, Failure>> {
         let is_done = self.poll_guest(cx).is_ready();
         if let Some(head) = self.shared.exchange.lock().head.take() {
-            return Poll::Ready(Ok(head));
+            return Poll::Ready(head.and_then(head::check));
         }
         if !is_done {
             return Poll::Pending;
@@ -89,7 +90,7 @@ impl Run {
         head: Parts,
         is_head_request: bool,
     ) -> Result<Response<Body>, Failure> {
-        let length = declared_length(&head)?;
+        let length = head::declared_length(&head)?;
         let status = head.status;
         let has_no_body = is_head_request
             || status == StatusCode::NO_CONTENT
@@ -108,27 +109,6 @@ impl Run {
             Err(body) => Body::stream(body),
         };
         Ok(Response::from_parts(head, body))
-    }
-}
-
-/// The body's length as the guest declared it.
-fn declared_length(head: &Parts) -> Result<Option<u64>, Failure> {
-    let mut values = head.headers.get_all(http::header::CONTENT_LENGTH).iter();
-    let Some(value) = values.next() else {
-        return Ok(None);
-    };
-    let digits = value.as_bytes();
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    let length = std::str::from_utf8(digits)
-        .ok()
-        .filter(|_| is_number && values.next().is_none())
-        .and_then(|digits| digits.parse().ok());
-    match length {
-        Some(length) => Ok(Some(length)),
-        None => Err(Failure::new(
-            Code::BadResponse,
-            "the function set content-length to something that is not one number",
-        )),
     }
 }
 

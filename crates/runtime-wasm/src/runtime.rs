@@ -8,15 +8,18 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use egress::EgressClient;
-use model::{Code, Contract, Digest, Failure, Isolation};
+use model::limits::MIB;
+use model::{Code, Contract, Digest, Failure, Isolation, Limits};
 use parking_lot::Mutex;
 use runtime::{Availability, BoxFuture, PrepareRequest, Runtime, Template};
 use tokio::sync::OnceCell;
+use wasmtime::{Engine, ResourcesRequired};
 
 use crate::cache::{Cache, Entry};
+use crate::cgi::{CgiGuest, CgiLinker, CgiPrepared};
 use crate::compile::Compiler;
 use crate::config::WasmConfig;
 use crate::core_abi::{CoreGuest, CoreLinker, CorePrepared};
@@ -24,6 +27,8 @@ use crate::engine::{EngineKind, Engines};
 use crate::failure;
 use crate::host::FunctionShared;
 use crate::load;
+use crate::p2::{P2Guest, P2Linker, P2Prepared};
+use crate::p3::{P3Guest, P3Linker, P3Prepared};
 use crate::template::WasmTemplate;
 
 /// The `wasm` class of a node.
@@ -45,6 +50,10 @@ pub enum WasmUnavailable {
 struct Inner {
     engines: Engines,
     core: CoreLinker,
+    cgi: CgiLinker,
+    p2: P2Linker,
+    /// Made with the second engine, when first needed.
+    p3: OnceLock<P3Linker>,
     cache: Cache,
     compiler: Compiler,
     egress: Arc<EgressClient>,
@@ -56,10 +65,44 @@ struct Inner {
 /// of them does.
 type Slot = OnceCell<Prepared>;
 
-/// An artifact bound to the host's functions, by contract.
+/// An artifact bound to the host's functions.
 #[derive(Clone)]
-enum Prepared {
+struct Prepared {
+    bound: Bound,
+    /// The largest memory that an instance begins with.
+    initial_memory_bytes: u64,
+}
+
+impl Prepared {
+    fn new(bound: Bound, required: Option<ResourcesRequired>) -> Self {
+        let initial_memory_bytes = required
+            .and_then(|required| required.max_initial_memory_size)
+            .unwrap_or(0);
+        Self {
+            bound,
+            initial_memory_bytes,
+        }
+    }
+}
+
+/// The same, by contract.
+#[derive(Clone)]
+enum Bound {
     Core(Arc<CorePrepared>),
+    Cgi(Arc<CgiPrepared>),
+    P2(Arc<P2Prepared>),
+    P3(Arc<P3Prepared>),
+}
+
+impl Bound {
+    fn template(self, function: Arc<FunctionShared>) -> Arc<dyn Template> {
+        match self {
+            Bound::Core(prepared) => Arc::new(WasmTemplate::<CoreGuest>::new(prepared, function)),
+            Bound::Cgi(prepared) => Arc::new(WasmTemplate::<CgiGuest>::new(prepared, function)),
+            Bound::P2(prepared) => Arc::new(WasmTemplate::<P2Guest>::new(prepared, function)),
+            Bound::P3(prepared) => Arc::new(WasmTemplate::<P3Guest>::new(prepared, function)),
+        }
+    }
 }
 
 impl WasmRuntime {
@@ -73,10 +116,15 @@ impl WasmRuntime {
         let engines = Engines::new(&config).map_err(engine_error)?;
         let plain = engines.get(EngineKind::Plain).map_err(engine_error)?;
         let core = CoreLinker::new(plain).map_err(engine_error)?;
+        let cgi = CgiLinker::new(plain).map_err(engine_error)?;
+        let p2 = P2Linker::new(plain).map_err(engine_error)?;
         let cache = Cache::open(&config.cache_dir).map_err(WasmUnavailable::Cache)?;
         Ok(Arc::new(Self {
             inner: Arc::new(Inner {
                 core,
+                cgi,
+                p2,
+                p3: OnceLock::new(),
                 cache,
                 compiler: Compiler::new(config.worker, config.compile),
                 engines,
@@ -119,6 +167,7 @@ impl Inner {
             .get_or_try_init(|| self.clone().prepare_artifact(digest, request.artifact_path))
             .await?
             .clone();
+        check_memory(prepared.initial_memory_bytes, &request.config.limits)?;
         let function = Arc::new(FunctionShared {
             function: request.function,
             config: request.config,
@@ -127,11 +176,7 @@ impl Inner {
             clock_base: self.clock_base,
             _artifact: slot,
         });
-        Ok(match prepared {
-            Prepared::Core(prepared) => {
-                Arc::new(WasmTemplate::<CoreGuest>::new(prepared, function))
-            }
-        })
+        Ok(prepared.bound.template(function))
     }
 
     fn slot(&self, digest: Digest) -> Arc<Slot> {
@@ -205,16 +250,37 @@ impl Inner {
             .get(EngineKind::of(contract))
             .map_err(|error| unsupported(&error))?;
         match contract {
-            Contract::HolmCore1 => {
+            Contract::HolmCore1 | Contract::Cgi11 => {
                 let module = load::module(engine, entry).map_err(|error| unsupported(&error))?;
-                let prepared = CorePrepared::new(&self.core, &module)?;
-                Ok(Prepared::Core(Arc::new(prepared)))
+                let required = module.resources_required();
+                let bound = match contract {
+                    Contract::Cgi11 => Bound::Cgi(CgiPrepared::new(&self.cgi, &module)?.into()),
+                    _ => Bound::Core(CorePrepared::new(&self.core, &module)?.into()),
+                };
+                Ok(Prepared::new(bound, Some(required)))
             }
-            other => Err(Failure::new(
-                Code::WasmUnsupported,
-                format!("the contract {} is not served yet", other.as_str()),
-            )),
+            Contract::WasiHttp02 | Contract::WasiHttp03 => {
+                let component =
+                    load::component(engine, entry).map_err(|error| unsupported(&error))?;
+                let required = component.resources_required();
+                let bound = match contract {
+                    Contract::WasiHttp03 => {
+                        Bound::P3(P3Prepared::new(self.p3(engine)?, &component)?.into())
+                    }
+                    _ => Bound::P2(P2Prepared::new(&self.p2, &component)?.into()),
+                };
+                Ok(Prepared::new(bound, required))
+            }
+            Contract::Sim => Err(Failure::new(Code::Internal, "sim guests are not compiled")),
         }
+    }
+
+    fn p3(&self, engine: &Engine) -> Result<&P3Linker, Failure> {
+        if let Some(linker) = self.p3.get() {
+            return Ok(linker);
+        }
+        let linker = P3Linker::new(engine).map_err(|error| unsupported(&error))?;
+        Ok(self.p3.get_or_init(|| linker))
     }
 
     /// Runs file work off the event loop. Dropping the future lets the work finish by itself.
@@ -228,6 +294,23 @@ impl Inner {
             Err(error) => Err(Failure::new(Code::Internal, error.to_string())),
         }
     }
+}
+
+/// A module that begins with more memory than it may have would never start.
+fn check_memory(initial_bytes: u64, limits: &Limits) -> Result<(), Failure> {
+    let limit_bytes = limits.memory_bytes_max;
+    if initial_bytes <= limit_bytes {
+        return Ok(());
+    }
+    let limit = format!("{} MiB", limit_bytes / MIB);
+    Err(Failure::new(
+        Code::WasmUnsupported,
+        format!(
+            "the module begins with {} MiB of memory and may have {limit}",
+            initial_bytes.div_ceil(MIB)
+        ),
+    )
+    .with_limit("limits.memory", limit, "memory under [limits] in holm.toml"))
 }
 
 /// The engine's own limits: memories, tables, size of an instance.

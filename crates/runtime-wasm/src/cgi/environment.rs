@@ -60,7 +60,10 @@ fn meta_variables(
         Version::HTTP_2 => "HTTP/2.0",
         _ => "HTTP/1.1",
     };
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     let mut environment: Environment = [
         ("GATEWAY_INTERFACE", "CGI/1.1".to_owned()),
         ("SERVER_SOFTWARE", SERVER_SOFTWARE.to_owned()),
@@ -71,10 +74,16 @@ fn meta_variables(
         // The whole path is the function's: the part that found the function is not told here.
         ("SCRIPT_NAME", String::new()),
         ("PATH_INFO", path),
-        ("QUERY_STRING", parts.uri.query().unwrap_or_default().to_owned()),
+        (
+            "QUERY_STRING",
+            parts.uri.query().unwrap_or_default().to_owned(),
+        ),
         // Not in the RFC, but what programs use to see the path before decoding.
         ("REQUEST_URI", target.to_owned()),
-        ("REMOTE_ADDR", caller.map(|ip| ip.to_string()).unwrap_or_default()),
+        (
+            "REMOTE_ADDR",
+            caller.map(|ip| ip.to_string()).unwrap_or_default(),
+        ),
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
@@ -160,7 +169,10 @@ fn header_variable(name: &HeaderName) -> Option<String> {
     if !name.as_str().bytes().all(is_plain) {
         return None;
     }
-    Some(format!("HTTP_{}", name.as_str().to_ascii_uppercase().replace('-', "_")))
+    Some(format!(
+        "HTTP_{}",
+        name.as_str().to_ascii_uppercase().replace('-', "_")
+    ))
 }
 
 /// All values of a header in one (RFC 9110, section 5.2; cookies: RFC 9113, section 8.2.3).
@@ -215,7 +227,10 @@ mod tests {
             .header("cookie", "a=b")
             .header("cookie", "c=d");
         let map = environment(request, &[("GREETING", "hi")]).expect("a good request");
-        let lines: Vec<String> = map.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let lines: Vec<String> = map
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let expected = format!(
             "CONTENT_LENGTH=5
 CONTENT_TYPE=text/plain
@@ -246,7 +261,10 @@ SERVER_SOFTWARE={SERVER_SOFTWARE}"
             .header("x_real_ip", "6.6.6.6")
             .header("mode", "debug")
             .header("host", "a b")
-            .header("x-latin", HeaderValue::from_bytes(b"caf\xe9").expect("obs-text"));
+            .header(
+                "x-latin",
+                HeaderValue::from_bytes(b"caf\xe9").expect("obs-text"),
+            );
         let env = [("HTTP_MODE", "safe"), ("REQUEST_METHOD", "DELETE")];
         let map = environment(request, &env).expect("a good request");
         assert!(!map.contains_key("HTTP_PROXY"));
@@ -263,7 +281,11 @@ SERVER_SOFTWARE={SERVER_SOFTWARE}"
             let failure = environment(Request::get(path), &[]).expect_err(path);
             assert_eq!(failure.code(), Code::BadRequest, "{path}");
         }
-        for (path, decoded) in [("/%c3%a9", "/\u{e9}"), ("/100%", "/100%"), ("/%zz%4", "/%zz%4")] {
+        for (path, decoded) in [
+            ("/%c3%a9", "/\u{e9}"),
+            ("/100%", "/100%"),
+            ("/%zz%4", "/%zz%4"),
+        ] {
             let map = environment(Request::get(path), &[]).expect(path);
             assert_eq!(map["PATH_INFO"], decoded);
         }

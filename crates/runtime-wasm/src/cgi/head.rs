@@ -1,15 +1,13 @@
 //! The header block that a CGI program writes before its body (RFC 3875, section 6), read piece by piece.
-//! Refuses to know streams and guests.
+//! Refuses to know streams and guests; what the head of every contract must keep to, `crate::head` checks.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::response::Parts;
 use http::{Response, StatusCode};
 use model::{Code, Failure};
 
-/// Bytes of the header block.
-const HEAD_BYTES_MAX: usize = 64 << 10;
-/// Header lines.
-const HEADERS_MAX: usize = 100;
+use crate::head::{HEADERS_BYTES_MAX as HEAD_BYTES_MAX, HEADERS_MAX};
+
 /// Bytes of a faulty line that its message shows.
 const SHOWN_BYTES_MAX: usize = 60;
 
@@ -47,7 +45,9 @@ impl HeadReader {
             }
         }
         if self.block.len() + piece.len() > HEAD_BYTES_MAX {
-            return Err(bad(format!("its header is longer than {HEAD_BYTES_MAX} bytes")));
+            return Err(bad(format!(
+                "its header is longer than {HEAD_BYTES_MAX} bytes"
+            )));
         }
         self.block.extend_from_slice(piece);
         Ok(None)
@@ -69,7 +69,9 @@ fn bad(what: String) -> Failure {
 /// Parses a whole header block with its empty line.
 fn parse(block: &[u8]) -> Result<Parts, Failure> {
     if block.len() > HEAD_BYTES_MAX {
-        return Err(bad(format!("its header is longer than {HEAD_BYTES_MAX} bytes")));
+        return Err(bad(format!(
+            "its header is longer than {HEAD_BYTES_MAX} bytes"
+        )));
     }
     let mut headers = HeaderMap::new();
     let mut status = None;
@@ -83,11 +85,15 @@ fn parse(block: &[u8]) -> Result<Parts, Failure> {
         }
         let fault = |what: &str| {
             let shown = line[..line.len().min(SHOWN_BYTES_MAX)].escape_ascii();
-            bad(format!("line {} of its header {what}: `{shown}`", index + 1))
+            bad(format!(
+                "line {} of its header {what}: `{shown}`",
+                index + 1
+            ))
         };
         let (name, value) = split_line(line).ok_or_else(|| fault("is not `name: value`"))?;
         if name.as_str() == "status" {
-            let code = parse_status(&value).ok_or_else(|| fault("is not a status from 200 to 599"))?;
+            let code =
+                parse_status(&value).ok_or_else(|| fault("is not a status from 200 to 599"))?;
             if status.replace(code).is_some() {
                 return Err(fault("gives a second status"));
             }
@@ -103,12 +109,12 @@ fn parse(block: &[u8]) -> Result<Parts, Failure> {
         if is_single && headers.contains_key(&name) {
             return Err(fault("repeats a header that may be there once"));
         }
-        if !is_hop_by_hop(&name) {
-            headers.append(name, value);
-        }
+        headers.append(name, value);
     }
     if headers.is_empty() && status.is_none() {
-        return Err(bad("its output begins with an empty line where the header should be".to_owned()));
+        return Err(bad(
+            "its output begins with an empty line where the header should be".to_owned(),
+        ));
     }
     let implied = if headers.contains_key(header::LOCATION) {
         StatusCode::FOUND
@@ -135,15 +141,6 @@ fn parse_status(value: &HeaderValue) -> Option<StatusCode> {
     StatusCode::from_bytes(digits)
         .ok()
         .filter(|status| is_separated && (200..=599).contains(&status.as_u16()))
-}
-
-/// Headers about the connection to the caller, which programs must not set (RFC 3875, section 6.3.4).
-/// Many set `connection: close` out of habit: dropped, not refused.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "upgrade"
-    )
 }
 
 #[cfg(test)]
@@ -181,7 +178,10 @@ mod tests {
             Err(failure) => {
                 assert_eq!(failure.code(), Code::BadResponse);
                 let detail = failure.detail();
-                detail.strip_prefix("the function did not answer as a CGI program: ").unwrap().to_owned()
+                detail
+                    .strip_prefix("the function did not answer as a CGI program: ")
+                    .unwrap()
+                    .to_owned()
             }
         }
     }
@@ -189,26 +189,77 @@ mod tests {
     #[test]
     fn heads_are_read_however_they_are_cut() {
         for (output, expected) in [
-            ("Content-Type: text/plain\n\nhello\n\nyou", "200|content-type=text/plain|hello\n\nyou"),
-            ("Content-Type:text/plain\r\nX-A:  b \r\n\r\nhi", "200|content-type=text/plain|x-a=b|hi"),
+            (
+                "Content-Type: text/plain\n\nhello\n\nyou",
+                "200|content-type=text/plain|hello\n\nyou",
+            ),
+            (
+                "Content-Type:text/plain\r\nX-A:  b \r\n\r\nhi",
+                "200|content-type=text/plain|x-a=b|hi",
+            ),
             ("Status: 404 Not Found\nX-A: b\n\n", "404|x-a=b|"),
             ("Status: 204\r\n\r\n", "204|"),
-            ("Location: http://example.com/\n\n", "302|location=http://example.com/|"),
-            ("Location: /other\nStatus: 303 See Other\n\n", "303|location=/other|"),
-            ("X-A: 1\nX-A: 2\nConnection: close\n\n\n", "200|x-a=1|x-a=2|\n"),
+            (
+                "Location: http://example.com/\n\n",
+                "302|location=http://example.com/|",
+            ),
+            (
+                "Location: /other\nStatus: 303 See Other\n\n",
+                "303|location=/other|",
+            ),
+            (
+                "X-A: 1\nX-A: 2\n\n\n",
+                "200|x-a=1|x-a=2|\n",
+            ),
             ("", "nothing"),
-            ("\nbody", "its output begins with an empty line where the header should be"),
-            ("\r\n", "its output begins with an empty line where the header should be"),
-            ("hello world\n\n", "line 1 of its header is not `name: value`: `hello world`"),
-            ("A: b\n folded\n\n", "line 2 of its header is not `name: value`: ` folded`"),
-            ("A b: c\n\n", "line 1 of its header is not `name: value`: `A b: c`"),
-            ("A: b\rc\n\n", "line 1 of its header is not `name: value`: `A: b\\rc`"),
-            ("A: \0\n\n", "line 1 of its header is not `name: value`: `A: \\x00`"),
-            ("Status: 101 Switching\n\n", "line 1 of its header is not a status from 200 to 599: `Status: 101 Switching`"),
-            ("Status: 999\n\n", "line 1 of its header is not a status from 200 to 599: `Status: 999`"),
-            ("Status: 0\n\n", "line 1 of its header is not a status from 200 to 599: `Status: 0`"),
-            ("Status: 2000\n\n", "line 1 of its header is not a status from 200 to 599: `Status: 2000`"),
-            ("Status: 200\nStatus: 404\n\n", "line 2 of its header gives a second status: `Status: 404`"),
+            (
+                "\nbody",
+                "its output begins with an empty line where the header should be",
+            ),
+            (
+                "\r\n",
+                "its output begins with an empty line where the header should be",
+            ),
+            (
+                "hello world\n\n",
+                "line 1 of its header is not `name: value`: `hello world`",
+            ),
+            (
+                "A: b\n folded\n\n",
+                "line 2 of its header is not `name: value`: ` folded`",
+            ),
+            (
+                "A b: c\n\n",
+                "line 1 of its header is not `name: value`: `A b: c`",
+            ),
+            (
+                "A: b\rc\n\n",
+                "line 1 of its header is not `name: value`: `A: b\\rc`",
+            ),
+            (
+                "A: \0\n\n",
+                "line 1 of its header is not `name: value`: `A: \\x00`",
+            ),
+            (
+                "Status: 101 Switching\n\n",
+                "line 1 of its header is not a status from 200 to 599: `Status: 101 Switching`",
+            ),
+            (
+                "Status: 999\n\n",
+                "line 1 of its header is not a status from 200 to 599: `Status: 999`",
+            ),
+            (
+                "Status: 0\n\n",
+                "line 1 of its header is not a status from 200 to 599: `Status: 0`",
+            ),
+            (
+                "Status: 2000\n\n",
+                "line 1 of its header is not a status from 200 to 599: `Status: 2000`",
+            ),
+            (
+                "Status: 200\nStatus: 404\n\n",
+                "line 2 of its header gives a second status: `Status: 404`",
+            ),
             (
                 "Content-Length: 1\nContent-Length: 2\n\n",
                 "line 2 of its header repeats a header that may be there once: `Content-Length: 2`",
@@ -217,7 +268,10 @@ mod tests {
                 "Transfer-Encoding: chunked\n\n0\r\n\r\n",
                 "line 1 of its header frames the body, which is the platform's to do: `Transfer-Encoding: chunked`",
             ),
-            ("Content-Type: text/plain\n", "its output ended inside the header"),
+            (
+                "Content-Type: text/plain\n",
+                "its output ended inside the header",
+            ),
             ("x", "its output ended inside the header"),
         ] {
             for n in [1, 2, 3, 7, 1_000] {
@@ -230,7 +284,10 @@ mod tests {
     fn a_header_without_end_is_refused_and_memory_stays_flat() {
         let mut reader = HeadReader::default();
         let failure = (0..1_000).find_map(|_| reader.push(&[b'x'; 1_000]).err());
-        assert_eq!(failure.map(|failure| failure.code()), Some(Code::BadResponse));
+        assert_eq!(
+            failure.map(|failure| failure.code()),
+            Some(Code::BadResponse)
+        );
         assert!(reader.block.len() <= HEAD_BYTES_MAX);
         let many = "A: b\n".repeat(HEADERS_MAX + 1) + "\n";
         assert_eq!(shown(&many, 1_000), "it has more than 100 header lines");

@@ -18,7 +18,7 @@ use http::uri::Scheme;
 use http_body::Body as _;
 use model::{Code, Contract, Failure};
 use parking_lot::Mutex;
-use runtime::Body;
+use runtime::{Body, LogStream};
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, ModuleExport, Store, TypedFunc};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
@@ -26,8 +26,9 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 use crate::failure;
 use crate::guest::Guest;
 use crate::host::{HasHost, HostState, new_store};
+use crate::stdio::LogOut;
 use head::HeadReader;
-use stdio::{Output, Stderr, Stdin, Stdout};
+use stdio::{Output, Stdin, Stdout};
 
 /// The host's functions, bound once per engine.
 pub(crate) struct CgiLinker(Linker<CgiState>);
@@ -59,13 +60,13 @@ impl CgiPrepared {
     /// `WasmUnsupported`, naming the import or export at fault.
     pub(crate) fn new(linker: &CgiLinker, module: &Module) -> Result<Self, Failure> {
         let is_start = match module.get_export("_start") {
-            Some(ExternType::Func(func)) => {
-                func.params().len() == 0 && func.results().len() == 0
-            }
+            Some(ExternType::Func(func)) => func.params().len() == 0 && func.results().len() == 0,
             _ => false,
         };
         if !is_start {
-            return Err(unsupported("it must export `_start` as a function () -> ()"));
+            return Err(unsupported(
+                "it must export `_start` as a function () -> ()",
+            ));
         }
         let is_memory = match module.get_export("memory") {
             Some(ExternType::Memory(memory)) => !memory.is_64() && !memory.is_shared(),
@@ -147,7 +148,9 @@ impl Guest for CgiGuest {
         self.begin(request, output.clone())?;
         let result = self.start.call_async(&mut self.store, ()).await;
         if let Err(error) = result
-            && !error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0)
+            && !error
+                .downcast_ref::<I32Exit>()
+                .is_some_and(|exit| exit.0 == 0)
         {
             return Err(failure::of_run(&error, self.store.data().host()));
         }
@@ -194,11 +197,8 @@ impl CgiGuest {
                 shared: shared.clone(),
                 output,
             })
-            .stderr(Stderr(shared))
+            .stderr(LogOut::new(shared, LogStream::Stderr))
             .build_p1();
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use model::Failure;
 use parking_lot::Mutex;
-use runtime::{Body, LogStream};
+use runtime::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
@@ -148,7 +148,7 @@ impl OutputStream for Stdout {
             let Some((parts, n_used)) = head else {
                 return Ok(());
             };
-            exchange.head = Some(parts);
+            exchange.head = Some(Ok(parts));
             *output = Output::Body;
             rest = &rest[n_used..];
         }
@@ -177,46 +177,5 @@ impl OutputStream for Stdout {
             self.write(bytes.split_to(length))?;
         }
         Ok(())
-    }
-}
-
-/// Standard error: the function's log.
-#[derive(Clone)]
-pub(super) struct Stderr(pub(super) Arc<SandboxShared>);
-
-impl IsTerminal for Stderr {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Stderr {
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(self.clone())
-    }
-
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // For WASI 0.3 only, which a CGI program does not speak.
-        Box::new(tokio::io::sink())
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for Stderr {
-    async fn ready(&mut self) {}
-}
-
-impl OutputStream for Stderr {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.log.lock().push(LogStream::Stderr, &bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(CHUNK_BYTES_MAX)
     }
 }

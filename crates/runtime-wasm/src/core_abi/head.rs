@@ -3,10 +3,7 @@
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use http::{HeaderMap, Uri, request, response};
 
-/// Headers of one response or outbound request.
-const HEADERS_MAX: usize = 100;
-/// Bytes of the header lines of one response or outbound request.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+use crate::head::{HEADERS_BYTES_MAX as HEAD_BYTES_MAX, HEADERS_MAX, is_framing};
 
 /// The request as the guest reads it.
 pub(super) fn request_head(parts: &request::Parts) -> Vec<u8> {
@@ -129,20 +126,6 @@ fn parse_length(value: &HeaderValue) -> Result<u64, HeadError> {
         return Err(HeadError::Invalid);
     }
     digits.parse().map_err(|_| HeadError::Invalid)
-}
-
-/// Whether the platform owns this header: it frames messages on a connection.
-fn is_framing(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    )
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use wasmtime::{Caller, Linker, Result};
 use super::fetch;
 use super::head::{self, HeadError};
 use super::memory;
-use super::state::{CoreState, Phase, errno};
+use super::state::{CoreState, Phase, Refused, errno};
 use crate::exchange::{CHUNK_BYTES_MAX, Exchange};
 use crate::host::HasHost as _;
 
@@ -121,10 +121,12 @@ fn admit_write(state: &mut CoreState, length: u32) -> Result<(), i32> {
         return Err(errno::WRONG_STATE);
     };
     let total = *n_sent + u64::from(length);
-    if declared.is_some_and(|declared| total > declared) {
+    if let Some(declared) = declared.filter(|declared| total > *declared) {
+        state.refused = Some(Refused::Length(declared));
         return Err(errno::INVALID);
     }
     if total > body_bytes_max {
+        state.refused = Some(Refused::Limit);
         return Err(errno::LIMIT);
     }
     *n_sent = total;

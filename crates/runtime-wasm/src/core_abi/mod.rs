@@ -145,14 +145,7 @@ impl Guest for CoreGuest {
         let state = self.store.data_mut();
         state.end_request();
         match result {
-            Ok(0) => state.check_answer(),
-            Ok(number) if state.host().limiter.was_denied() && number < 0 => {
-                Err(failure::memory_exhausted(state.host()))
-            }
-            Ok(number) => Err(Failure::new(
-                Code::FunctionError,
-                format!("the function returned {number}"),
-            )),
+            Ok(number) => state.outcome(number),
             Err(error) => Err(failure::of_run(&error, state.host())),
         }
     }

@@ -40,6 +40,17 @@ pub(crate) struct CoreState {
     pub(super) input: Input,
     pub(super) phase: Phase,
     pub(super) fetches: Fetches,
+    /// A write that was refused: what the caller got is not whole, whatever `handle` returns.
+    pub(super) refused: Option<Refused>,
+}
+
+/// Why a write was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// It exceeds the body limit.
+    Limit,
+    /// It exceeds the declared length.
+    Length(u64),
 }
 
 impl HasHost for CoreState {
@@ -60,6 +71,7 @@ impl CoreState {
             input: Input::default(),
             phase: Phase::Outside,
             fetches: Fetches::default(),
+            refused: None,
         }
     }
 
@@ -68,15 +80,31 @@ impl CoreState {
         self.phase = Phase::Head;
     }
 
-    /// Drops what belongs to the request; `phase` stays for [`CoreState::check_answer`].
+    /// Drops what belongs to the request; `phase` stays for [`CoreState::outcome`].
     pub(super) fn end_request(&mut self) {
         self.input = Input::default();
         self.fetches = Fetches::default();
     }
 
-    /// `handle` returned 0: was there an answer?
-    pub(super) fn check_answer(&mut self) -> Result<(), Failure> {
+    /// `handle` has returned `number`: was that an answer?
+    pub(super) fn outcome(&mut self, number: i32) -> Result<(), Failure> {
         let phase = std::mem::replace(&mut self.phase, Phase::Outside);
+        match self.refused.take() {
+            Some(Refused::Limit) => return Err(self.too_large()),
+            Some(Refused::Length(length)) => {
+                return Err(Failure::new(
+                    Code::BadResponse,
+                    format!("the function wrote more than its content-length of {length}"),
+                ));
+            }
+            None => {}
+        }
+        if number != 0 {
+            return Err(Failure::new(
+                Code::FunctionError,
+                format!("the function returned {number}"),
+            ));
+        }
         if matches!(phase, Phase::Body { .. }) {
             return Ok(());
         }
@@ -84,6 +112,19 @@ impl CoreState {
             Code::NoResponse,
             "`handle` returned 0 without giving a response",
         ))
+    }
+
+    fn too_large(&self) -> Failure {
+        let limit = self.host.function.config.limits.body_bytes_max;
+        Failure::new(
+            Code::ResponseTooLarge,
+            format!("the function's response is larger than {limit} bytes"),
+        )
+        .with_limit(
+            "limits.body",
+            format_args!("{limit} bytes"),
+            "body under [limits] in holm.toml",
+        )
     }
 
     /// What a call with an unknown handle gives.
@@ -99,7 +140,7 @@ impl CoreState {
         let mut head: Parts = Response::new(()).into_parts().0;
         head.status = status;
         head.headers = headers;
-        self.host.shared.exchange.lock().head = Some(head);
+        self.host.shared.exchange.lock().head = Some(Ok(head));
         self.phase = Phase::Body { length, n_sent: 0 };
     }
 }
