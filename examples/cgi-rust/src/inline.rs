@@ -15,7 +15,11 @@ pub fn html(text: &str) -> String {
             wrap(&mut out, "em", &html(inner));
             rest = tail;
         } else if let Some((name, address, tail)) = link(rest) {
-            out.push_str(&format!("<a href=\"{}\">{}</a>", escape(address), html(name)));
+            out.push_str(&format!(
+                "<a href=\"{}\">{}</a>",
+                escape(address),
+                html(name)
+            ));
             rest = tail;
         } else {
             let next = rest.chars().next().expect("not empty").len_utf8();

@@ -33,7 +33,11 @@ fn render_line(out: &mut impl io::Write, open: Block, line: &str) -> io::Result<
         change_block(out, open, Block::None)
     } else if (1..=6).contains(&level) && line[level..].starts_with(' ') {
         let block = change_block(out, open, Block::None)?;
-        writeln!(out, "<h{level}>{}</h{level}>", inline::html(line[level..].trim()))?;
+        writeln!(
+            out,
+            "<h{level}>{}</h{level}>",
+            inline::html(line[level..].trim())
+        )?;
         Ok(block)
     } else if let Some(item) = line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")) {
         let block = change_block(out, open, Block::List)?;

@@ -44,9 +44,8 @@ pub fn log_info(text: &str) {
 /// The value of an environment variable, when it is set and fits `buffer`.
 pub fn env_get<'b>(name: &str, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
     // SAFETY: the host reads `name` and writes at most `buffer.len()` bytes, into `buffer` only.
-    let outcome = unsafe {
-        raw::env_get(name.as_ptr(), name.len(), buffer.as_mut_ptr(), buffer.len())
-    };
+    let outcome =
+        unsafe { raw::env_get(name.as_ptr(), name.len(), buffer.as_mut_ptr(), buffer.len()) };
     buffer.get(..usize::try_from(outcome).ok()?)
 }
 

@@ -33,8 +33,12 @@ pub unsafe extern "C" fn handle(ptr: *const u8, len: usize) -> i32 {
     // SAFETY: by contract; nothing writes to it until this call ends.
     let head = unsafe { core::slice::from_raw_parts(ptr, len) };
     // SAFETY: an instance serves one request at a time on one thread, so this is the only reference.
-    let chunk = unsafe { &mut *(&raw mut CHUNK) };
-    let served = if head.starts_with(b"GET ") { greet(chunk) } else { upper_case(chunk) };
+    let chunk = unsafe { &mut *(&raw mut CHUNK).cast::<[u8; CHUNK_BYTES]>() };
+    let served = if head.starts_with(b"GET ") {
+        greet(chunk)
+    } else {
+        upper_case(chunk)
+    };
     match served {
         Ok(()) => 0,
         Err(HostError(number)) => number,

@@ -20,7 +20,9 @@ impl Guest for EchoStream {
         // What came in is what goes out, so its type stays true, and its length, when it was told.
         for name in ["content-type", "content-length"] {
             for value in request.headers().get(name) {
-                headers.append(name, &value).expect("the host has accepted this header before");
+                headers
+                    .append(name, &value)
+                    .expect("the host has accepted this header before");
             }
         }
         let request_body = request.consume().expect("taken once");

@@ -27,9 +27,10 @@ impl Guest for Fetch {
         // A URL is printable text, whose debug form in Rust is a JSON string.
         let (status, answer) = match fetch(&url).and_then(|response| summary(&url, &response)) {
             Ok(answer) => (200, answer),
-            Err(error) => {
-                (502, format!("{{\"url\":{:?},\"error\":{:?}}}\n", url, error_name(&error)))
-            }
+            Err(error) => (
+                502,
+                format!("{{\"url\":{:?},\"error\":{:?}}}\n", url, error_name(&error)),
+            ),
         };
         respond(response_out, status, &answer);
     }
@@ -57,7 +58,10 @@ fn fetch(url: &str) -> Result<IncomingResponse, ErrorCode> {
 
     let pending = outgoing_handler::handle(request, None)?;
     pending.subscribe().block();
-    pending.get().expect("the pollable said it is ready").expect("asked once only")
+    pending
+        .get()
+        .expect("the pollable said it is ready")
+        .expect("asked once only")
 }
 
 /// Status and size of an answer, reading its body chunk by chunk.
@@ -86,13 +90,16 @@ fn summary(url: &str, response: &IncomingResponse) -> Result<String, ErrorCode> 
 fn error_name(error: &ErrorCode) -> String {
     let text = format!("{error:?}");
     let name = text.trim_start_matches("ErrorCode::");
-    name.split(|character: char| !character.is_ascii_alphanumeric()).next().unwrap_or(name).to_owned()
+    name.split(|character: char| !character.is_ascii_alphanumeric())
+        .next()
+        .unwrap_or(name)
+        .to_owned()
 }
 
 fn respond(response_out: ResponseOutparam, status: u16, answer: &str) {
     let headers = Fields::new();
     headers
-        .append("content-type", &b"application/json".to_vec())
+        .append("content-type", b"application/json")
         .expect("a fresh set of fields accepts a valid header");
     let response = OutgoingResponse::new(headers);
     response.set_status_code(status).expect("a valid status");

@@ -14,10 +14,14 @@ wasip3::http::service::export!(Hello);
 impl wasip3::exports::http::handler::Guest for Hello {
     async fn handle(request: Request) -> Result<Response, ErrorCode> {
         let answer = match request.get_method() {
-            Method::Get | Method::Head => "{\"greeting\":\"Hello from wasi:http 0.3\"}\n".to_owned(),
+            Method::Get | Method::Head => {
+                "{\"greeting\":\"Hello from wasi:http 0.3\"}\n".to_owned()
+            }
             _ => {
                 let body_bytes = body_bytes(request).await?;
-                format!("{{\"greeting\":\"Hello from wasi:http 0.3\",\"body_bytes\":{body_bytes}}}\n")
+                format!(
+                    "{{\"greeting\":\"Hello from wasi:http 0.3\",\"body_bytes\":{body_bytes}}}\n"
+                )
             }
         };
         let headers = Fields::new();

@@ -24,7 +24,7 @@ impl Guest for Hello {
 
         let headers = Fields::new();
         headers
-            .append("content-type", &b"application/json".to_vec())
+            .append("content-type", b"application/json")
             .expect("a fresh set of fields accepts a valid header");
         let response = OutgoingResponse::new(headers);
         let body = response.body().expect("taken once");
