@@ -78,6 +78,18 @@ pub enum EgressError {
     RequestBody(String),
 }
 
+impl EgressError {
+    /// Whether a TLS handshake failed because of the server's certificate: unknown authority, wrong
+    /// name, out of date.
+    pub fn is_certificate_error(&self) -> bool {
+        let EgressError::TlsFailed { source, .. } = self else {
+            return false;
+        };
+        let inner = source.get_ref().and_then(|inner| inner.downcast_ref());
+        matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+    }
+}
+
 /// Why policy forbids a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {

@@ -116,10 +116,7 @@ async fn a_wrong_name_or_an_unknown_authority_is_refused() {
     let wrong_name = function(&server, true)
         .get(&format!("https://other.example:{port}/"))
         .await;
-    assert!(
-        matches!(wrong_name, Err(EgressError::TlsFailed { .. })),
-        "{wrong_name:?}"
-    );
+    assert!(wrong_name.unwrap_err().is_certificate_error());
     let stranger = start(&["good.example"]).await;
     let port = stranger.address.port();
     let mut untrusting = function(&server, true);
@@ -127,10 +124,7 @@ async fn a_wrong_name_or_an_unknown_authority_is_refused() {
     let unknown = untrusting
         .get(&format!("https://good.example:{port}/"))
         .await;
-    assert!(
-        matches!(unknown, Err(EgressError::TlsFailed { .. })),
-        "{unknown:?}"
-    );
+    assert!(unknown.unwrap_err().is_certificate_error());
 }
 
 #[tokio::test]

@@ -33,10 +33,10 @@ impl HeadReader {
             let line_end = self.block.len() + index;
             let before = self.block.get(self.line_start..).unwrap_or_default();
             let in_piece = self.line_start.saturating_sub(self.block.len());
-            let is_empty = match (before, &piece[in_piece..index]) {
-                ([], [] | [b'\r']) | ([b'\r'], []) => true,
-                _ => false,
-            };
+            let is_empty = matches!(
+                (before, &piece[in_piece..index]),
+                ([], [] | [b'\r']) | ([b'\r'], [])
+            );
             self.line_start = line_end + 1;
             if is_empty {
                 self.block.extend_from_slice(&piece[..=index]);
@@ -207,10 +207,7 @@ mod tests {
                 "Location: /other\nStatus: 303 See Other\n\n",
                 "303|location=/other|",
             ),
-            (
-                "X-A: 1\nX-A: 2\n\n\n",
-                "200|x-a=1|x-a=2|\n",
-            ),
+            ("X-A: 1\nX-A: 2\n\n\n", "200|x-a=1|x-a=2|\n"),
             ("", "nothing"),
             (
                 "\nbody",

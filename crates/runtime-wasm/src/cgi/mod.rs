@@ -148,9 +148,7 @@ impl Guest for CgiGuest {
         self.begin(request, output.clone())?;
         let result = self.start.call_async(&mut self.store, ()).await;
         if let Err(error) = result
-            && !error
-                .downcast_ref::<I32Exit>()
-                .is_some_and(|exit| exit.0 == 0)
+            && !failure::is_clean_exit(&error)
         {
             return Err(failure::of_run(&error, self.store.data().host()));
         }

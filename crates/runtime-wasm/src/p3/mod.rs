@@ -11,7 +11,6 @@ use model::{Code, Contract, Failure};
 use runtime::Body;
 use wasmtime::component::{Accessor, Component, Linker};
 use wasmtime::{AsContextMut as _, Engine, Store};
-use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::p3::{Request as WasiRequest, Response as WasiResponse};
 use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
@@ -100,13 +99,7 @@ impl Guest for P3Guest {
         match run.await.and_then(|result| result) {
             Ok(served) => served,
             // A program that ends itself well after it answered.
-            Err(error)
-                if error
-                    .downcast_ref::<I32Exit>()
-                    .is_some_and(|exit| exit.0 == 0) =>
-            {
-                Ok(())
-            }
+            Err(error) if failure::is_clean_exit(&error) => Ok(()),
             Err(error) => Err(failure::of_run(&error, self.store.data().host())),
         }
     }

@@ -37,7 +37,6 @@ impl LogSink for Log {
 
 /// A prepared function on a runtime of its own.
 pub struct Function {
-    pub config: FunctionConfig,
     pub version: Arc<FunctionVersion>,
     pub template: Arc<dyn Template>,
     _runtime: Arc<WasmRuntime>,
@@ -99,11 +98,10 @@ impl Function {
             digest: config.version_digest(&artifact),
             artifact,
             contract: template.contract(),
-            config: config.clone(),
+            config,
             created_unix_ms: 0,
         };
         Ok(Self {
-            config,
             version: Arc::new(version),
             template,
             _runtime: runtime,
@@ -154,12 +152,13 @@ impl Function {
 
     fn context(&self, log: Arc<Log>) -> Arc<InvocationContext> {
         Arc::new(InvocationContext {
-            id: InvocationId::new(),
+            id: InvocationId::new(1, [7; 10]),
             version: self.version.clone(),
             timeout_at: std::sync::OnceLock::new(),
-            trace: TraceContext::new_root(),
+            trace: TraceContext::root(1, 1),
             scheme: http::uri::Scheme::HTTP,
             caller: Some("192.0.2.7".parse().unwrap()),
+            caller_failure: Default::default(),
             meter: Meter::default(),
             log,
         })
@@ -193,7 +192,12 @@ impl Outcome {
     /// The body of a good answer.
     pub async fn body(self) -> Bytes {
         let response = self.response.expect("an answer");
-        response.into_body().collect().await.expect("a whole body").to_bytes()
+        response
+            .into_body()
+            .collect()
+            .await
+            .expect("a whole body")
+            .to_bytes()
     }
 
     pub fn failure_code(&self) -> Option<Code> {
