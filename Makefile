@@ -31,8 +31,9 @@ tools: setup
 build-demo: setup
 	cargo build --release --locked --package holm
 
+# The tests' own build makes the binary: one set of dependency features, built once.
 build-test: tools
-	cargo build --locked --package holm
+	cargo nextest run --workspace --locked --no-run
 
 demo: build-demo
 	@$(HOLM_DEMO) setup

@@ -1,1 +1,11 @@
-//! (being written)
+//! Assembles a node: store, engines, invoker, gateway, meter, admin API. The only crate that names an
+//! engine or a store by type. Refuses to know the command line.
+
+mod config;
+mod engines;
+mod metrics;
+mod node;
+
+pub use config::{EgressSettings, NodeConfig, WasmSettings};
+pub use engines::{CompileCommand, probe};
+pub use node::Node;

@@ -6,7 +6,8 @@ use testkit::{Node, NodeOptions};
 
 use crate::{HOLM, node};
 
-const PRICES: &str = "[prices]\ncurrency = \"EUR\"\nrequest_nano = 200\ngb_second_nano = 16667\n";
+const PRICES: &str =
+    "[meter.prices]\ncurrency = \"EUR\"\nrequest_nano = 200\ngb_second_nano = 16667\n";
 
 #[test]
 fn a_receipt_is_there_when_the_answer_ended() {

@@ -1,0 +1,124 @@
+//! The engines of this node: each is made, probed, and stands in for itself as unavailable where this
+//! host cannot run it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use egress::{EgressClient, OwnListeners, SystemResolver};
+use model::{Code, Failure, Isolation};
+use runtime::{Availability, BoxFuture, PrepareRequest, Runtime, Template};
+use runtime_wasm::{CompileLimits, WasmConfig, WasmRuntime, WorkerCommand};
+
+use crate::config::NodeConfig;
+
+/// The program and arguments that act as the compile worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompileCommand {
+    /// The program; absolute.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+impl Default for CompileCommand {
+    /// This program itself. The link under /proc keeps naming the running file when an upgrade replaced
+    /// it on disk.
+    fn default() -> Self {
+        Self {
+            program: PathBuf::from("/proc/self/exe"),
+            arguments: vec!["internal-compile-wasm".into()],
+        }
+    }
+}
+
+/// Which classes this host can run under `config`, and why not the others.
+pub fn probe(config: &NodeConfig) -> Vec<(Isolation, Availability)> {
+    let runtimes = runtimes(config, &Arc::default());
+    Isolation::ALL
+        .into_iter()
+        .map(|class| {
+            let runtime = runtimes.iter().find(|runtime| runtime.isolation() == class);
+            let availability = match runtime {
+                Some(runtime) => runtime.availability(),
+                None => Availability::Unavailable("this release has no engine for it".to_owned()),
+            };
+            (class, availability)
+        })
+        .collect()
+}
+
+/// Every engine of this release.
+pub(crate) fn runtimes(
+    config: &NodeConfig,
+    own: &Arc<OwnListeners>,
+) -> Vec<Arc<dyn Runtime>> {
+    let engines = [wasm(config, own)];
+    engines
+        .into_iter()
+        .map(|runtime| if config.production { refuse_weak(runtime) } else { runtime })
+        .collect()
+}
+
+fn wasm(
+    config: &NodeConfig,
+    own: &Arc<OwnListeners>,
+) -> Arc<dyn Runtime> {
+    let settings = &config.wasm;
+    let mut wasm = WasmConfig::new(
+        config.data_dir.join("cache/wasm"),
+        WorkerCommand {
+            program: config.compile.program.clone(),
+            args: config.compile.arguments.clone(),
+        },
+    );
+    wasm.n_slots = settings.n_slots;
+    wasm.compile = CompileLimits {
+        memory_bytes_max: settings.compile_memory_bytes_max,
+        cpu_s_max: settings.compile_cpu_s_max,
+        output_bytes_max: settings.compile_output_bytes_max,
+        timeout: Duration::from_secs(settings.compile_timeout_s),
+        n_workers: settings.n_compile_workers,
+    };
+    let client = EgressClient::new(config.egress.to_config(), SystemResolver, Arc::clone(own));
+    match WasmRuntime::new(wasm, client) {
+        Ok(runtime) => runtime,
+        Err(error) => Arc::new(Unavailable {
+            isolation: Isolation::Wasm,
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// Turns an engine with a known weakness into an unavailable one that says so.
+fn refuse_weak(runtime: Arc<dyn Runtime>) -> Arc<dyn Runtime> {
+    match runtime.availability() {
+        Availability::Weak(weakness) => Arc::new(Unavailable {
+            isolation: runtime.isolation(),
+            reason: format!("refused under --production: {weakness}"),
+        }),
+        Availability::Available(_) | Availability::Unavailable(_) => runtime,
+    }
+}
+
+/// Stands in for an engine that this host cannot run.
+struct Unavailable {
+    isolation: Isolation,
+    reason: String,
+}
+
+impl Runtime for Unavailable {
+    fn isolation(&self) -> Isolation {
+        self.isolation
+    }
+
+    fn availability(&self) -> Availability {
+        Availability::Unavailable(self.reason.clone())
+    }
+
+    fn prepare(&self, _request: PrepareRequest) -> BoxFuture<Result<Arc<dyn Template>, Failure>> {
+        let failure = Failure::new(Code::ClassUnavailable, self.reason.clone());
+        Box::pin(async move { Err(failure) })
+    }
+}

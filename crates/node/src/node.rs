@@ -1,0 +1,261 @@
+//! A node: everything that is alive between start and end, and the order in which it comes and goes.
+//!
+//! ```text
+//! start  store (locks the directory) -> catalog -> engines -> meter -> invoker -> gateway -> admin API
+//! end    not ready -> gateway drains -> invoker drains -> admin API -> meter writes its last -> store
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use control::{AdminToken, Control, ControlDeps, ControlError, ControlHandle, NodeFacts};
+use egress::{Listener, OwnListeners};
+use gateway::{Gateway, GatewayDeps, GatewayHandle};
+use invoker::{Invoker, InvokerDeps};
+use meter::{Flusher, Logs, Meter};
+use model::{Code, Digest, Failure};
+use runtime::Availability;
+use store::{BlobStore, Catalog};
+use store_sqlite::SqliteStore;
+use tokio::task::JoinHandle;
+
+use crate::config::NodeConfig;
+use crate::engines;
+
+/// How often idle instances and unused templates are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often artifacts that no version names are removed.
+const GARBAGE_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// What the admin API gets to finish after the functions have.
+const ADMIN_GRACE: Duration = Duration::from_secs(2);
+
+/// A running node. End it with [`Node::run_until_shutdown`]; dropping it ends it at once.
+pub struct Node {
+    data_dir: PathBuf,
+    drain: Duration,
+    is_ready: Arc<AtomicBool>,
+    gateway: GatewayHandle,
+    admin: ControlHandle,
+    invoker: Arc<Invoker>,
+    housekeeping: JoinHandle<()>,
+    flusher: Flusher,
+}
+
+impl Node {
+    /// Starts a node. When it returns, requests are served; no pool is waited for.
+    ///
+    /// # Errors
+    /// The code says what is in the way: `DataDirLocked`, `SchemaTooNew`, `StoreCorrupt`, `PortInUse`,
+    /// `ConfigInvalid`.
+    pub async fn start(config: NodeConfig) -> Result<Self, Failure> {
+        let data_dir = config.data_dir.clone();
+        let store = blocking(move || SqliteStore::open(&data_dir).map_err(Failure::from)).await?;
+        let store = Arc::new(store);
+        let catalog = {
+            let store = Arc::clone(&store);
+            blocking(move || Catalog::open(store).map_err(Failure::from)).await?
+        };
+        let catalog = Arc::new(catalog);
+        for conflict in catalog.route_conflicts_at_open() {
+            tracing::warn!("{conflict}");
+        }
+        let token = admin_token(&config.data_dir)?;
+
+        let own = Arc::new(OwnListeners::default());
+        let runtimes = {
+            let (config, own) = (config.clone(), Arc::clone(&own));
+            blocking(move || Ok(engines::runtimes(&config, &own))).await?
+        };
+        let (meter, flusher) = Meter::new(&config.meter, store.clone())
+            .map_err(|error| Failure::new(Code::Internal, format!("the meter: {error}")))?;
+        let logs = Arc::new(Logs::new(&config.logs));
+        let invoker = Invoker::new(
+            config.invoker.clone(),
+            InvokerDeps {
+                runtimes,
+                blobs: store.clone(),
+                usage: meter.clone(),
+                log: logs.clone(),
+            },
+        );
+        warn_of_weakness(&invoker);
+
+        let gateway = Gateway::start(
+            config.gateway.clone(),
+            GatewayDeps {
+                catalog: Arc::clone(&catalog),
+                invoker: Arc::clone(&invoker),
+            },
+        )?;
+        own.add(Listener::Gateway, gateway.local_addr());
+        let is_ready = Arc::new(AtomicBool::new(true));
+        let facts = facts(&config, gateway.local_addr())?;
+        let admin = Control::start(
+            config.admin.clone(),
+            ControlDeps {
+                catalog: Arc::clone(&catalog),
+                blobs: store.clone(),
+                invoker: Arc::clone(&invoker),
+                metrics: metrics_page(&meter, &logs, &gateway),
+                meter,
+                logs,
+                token,
+                node: facts,
+                is_ready: Arc::clone(&is_ready),
+            },
+        )
+        .await
+        .map_err(|error| admin_failure(&error))?;
+        own.add(Listener::Admin, admin.local_addr());
+
+        let housekeeping = tokio::spawn(housekeeping(Arc::clone(&invoker), catalog, store));
+        tracing::info!(
+            gateway = %gateway.local_addr(),
+            admin = %admin.local_addr(),
+            data_dir = %config.data_dir.display(),
+            "ready"
+        );
+        Ok(Self {
+            data_dir: config.data_dir,
+            drain: Duration::from_secs(config.drain_s),
+            is_ready,
+            gateway,
+            admin,
+            invoker,
+            housekeeping,
+            flusher,
+        })
+    }
+
+    /// Where functions answer.
+    pub fn gateway_addr(&self) -> SocketAddr {
+        self.gateway.local_addr()
+    }
+
+    /// Where the admin API answers.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Serves until `shutdown` is there, then drains: invocations in flight get the configured time.
+    pub async fn run_until_shutdown(self, shutdown: impl Future<Output = ()>) {
+        shutdown.await;
+        self.is_ready.store(false, Ordering::Release);
+        let n_cut = self.gateway.shutdown(self.drain).await;
+        let n_left = self.invoker.drain(ADMIN_GRACE).await;
+        if n_cut + n_left > 0 {
+            tracing::warn!(n_cut, n_left, "invocations were cut off at the end of the drain time");
+        }
+        self.housekeeping.abort();
+        self.admin.shutdown(ADMIN_GRACE).await;
+        let written = tokio::task::spawn_blocking(move || self.flusher.stop()).await;
+        match written {
+            Ok(Ok(())) => tracing::info!("stopped"),
+            Ok(Err(error)) => tracing::error!("the last receipts could not be written: {error}"),
+            Err(error) => tracing::error!("writing the last receipts: {error}"),
+        }
+    }
+}
+
+/// Looks after what nobody asks for.
+async fn housekeeping(invoker: Arc<Invoker>, catalog: Arc<Catalog>, blobs: Arc<dyn BlobStore>) {
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut garbage = tokio::time::interval(GARBAGE_INTERVAL);
+    loop {
+        tokio::select! {
+            now = sweep.tick() => invoker.sweep(now),
+            _ = garbage.tick() => {
+                let (catalog, blobs) = (Arc::clone(&catalog), Arc::clone(&blobs));
+                let collected = blocking(move || collect_garbage(&catalog, &*blobs)).await;
+                match collected {
+                    Ok(0) => {}
+                    Ok(n_removed) => tracing::info!(n_removed, "removed artifacts without a version"),
+                    Err(failure) => tracing::warn!("removing artifacts without a version: {failure}"),
+                }
+            }
+        }
+    }
+}
+
+/// Removes artifacts that no version names. A version published meanwhile keeps its own: publishing looked
+/// its blob up, which renews the grace period.
+fn collect_garbage(catalog: &Catalog, blobs: &dyn BlobStore) -> Result<usize, Failure> {
+    let named = catalog.snapshot_owned().artifact_digests();
+    Ok(blobs.collect_garbage(&|digest: Digest| named.contains(&digest))?)
+}
+
+fn admin_token(data_dir: &Path) -> Result<AdminToken, Failure> {
+    AdminToken::load_or_create(data_dir)
+        .map_err(|error| Failure::new(Code::ConfigInvalid, format!("the admin token: {error}")))
+}
+
+fn admin_failure(error: &ControlError) -> Failure {
+    let ControlError::Bind { cause, .. } = error;
+    let code = match cause.kind() {
+        std::io::ErrorKind::AddrInUse => Code::PortInUse,
+        _ => Code::ConfigInvalid,
+    };
+    Failure::new(code, format!("the admin API: {error}"))
+}
+
+fn facts(config: &NodeConfig, gateway: SocketAddr) -> Result<NodeFacts, Failure> {
+    let value = serde_json::to_value(config)
+        .map_err(|error| Failure::new(Code::Internal, format!("the configuration: {error}")))?;
+    Ok(NodeFacts {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix_ms: unix_ms(),
+        is_production: config.production,
+        gateway_url: format!("http://{gateway}"),
+        data_dir: config.data_dir.clone(),
+        engines_dir: config.engines_dir.clone(),
+        ceilings: config.ceilings.clone(),
+        prices: config.meter.prices.clone(),
+        config: value,
+    })
+}
+
+fn metrics_page(
+    meter: &Arc<Meter>,
+    logs: &Arc<Logs>,
+    gateway: &GatewayHandle,
+) -> Arc<dyn Fn() -> String + Send + Sync> {
+    let (meter, logs) = (Arc::clone(meter), Arc::clone(logs));
+    let stats = Arc::clone(gateway.stats());
+    Arc::new(move || {
+        meter::metrics::render(&meter, &logs, |text| crate::metrics::gateway(&stats, text))
+    })
+}
+
+fn warn_of_weakness(invoker: &Invoker) {
+    for (class, availability) in invoker.classes() {
+        if let Availability::Weak(weakness) = availability {
+            tracing::warn!(%class, "{weakness}");
+        }
+    }
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Runs blocking work on a thread for it.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Failure::new(Code::Internal, error.to_string())),
+    }
+}
