@@ -2,23 +2,28 @@
 //!
 //! A version's content is one JSON text, as the model writes it: what a version means is the model's to
 //! change, and old texts stay readable by its defaults. Removed functions leave a row that keeps counting
-//! their numbers. Every row ends in a [`Checksum`] of the rest.
+//! their numbers. Every row ends in a checksum of the rest.
 
 use std::path::Path;
 
-use model::{Artifact, Contract, Digest, FunctionConfig, FunctionKey, FunctionVersion};
+use model::{Digest, FunctionKey, FunctionVersion};
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use serde::{Deserialize, Serialize};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use store::{AliasMove, CatalogState, FunctionState, Publish, Published, StoreError};
 
-use crate::checksum::{CHECKSUM_BYTES, Checksum};
 use crate::database::{Database, Durability, Schema};
+use crate::rows::{FUNCTION_COLUMNS, FunctionRow, VERSION_COLUMNS, VersionRow, to_i64, to_u64};
+
+/// A catalog up to this size is checked page by page at every start (`PRAGMA quick_check`), which reads
+/// it whole. The rows of a larger one are still checked as they are loaded.
+pub const QUICK_CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const SCHEMA: Schema = Schema {
     what: "a catalog of Holm",
     // "Holm" in ASCII.
     application_id: 0x486f_6c6d,
+    // A catalog of thousands of functions is smaller.
+    quick_check_bytes_max: QUICK_CHECK_BYTES_MAX,
     migrations: &["
         CREATE TABLE meta (
             key TEXT PRIMARY KEY,
@@ -61,42 +66,6 @@ const IS_COMPLETE: &str = "is_complete";
 pub(crate) struct CatalogDb {
     database: Database,
     connection: Mutex<Connection>,
-}
-
-/// A row of `functions`.
-struct FunctionRow {
-    id: i64,
-    key: FunctionKey,
-    n_published: i64,
-    n_versions: i64,
-    live: Option<i64>,
-    previous_live: Option<i64>,
-    is_removed: bool,
-}
-
-/// A row of `versions`, as it is on disk.
-struct VersionRow {
-    function: i64,
-    number: i64,
-    digest: [u8; 32],
-    content: String,
-    created_unix_ms: i64,
-    checksum: [u8; CHECKSUM_BYTES],
-}
-
-/// The JSON text of a version.
-#[derive(Deserialize)]
-struct Content {
-    artifact: Artifact,
-    contract: Contract,
-    config: FunctionConfig,
-}
-
-#[derive(Serialize)]
-struct ContentRef<'a> {
-    artifact: &'a Artifact,
-    contract: Contract,
-    config: &'a FunctionConfig,
 }
 
 impl CatalogDb {
@@ -163,6 +132,8 @@ impl CatalogDb {
             return Err(self.database.corrupt("versions without a function"));
         }
         states.sort_by(|a, b| a.function.cmp(&b.function));
+        // The pages are not read again soon.
+        let _ = connection.execute_batch("PRAGMA shrink_memory");
         Ok(CatalogState { functions: states })
     }
 
@@ -260,13 +231,11 @@ impl CatalogDb {
     fn functions(&self, connection: &Connection) -> Result<Vec<FunctionRow>, StoreError> {
         let sql = format!("SELECT {FUNCTION_COLUMNS} FROM functions ORDER BY id");
         let rows = connection.prepare(&sql).and_then(|mut statement| {
-            let rows = statement.query_map([], RawFunction::read)?;
-            rows.collect::<rusqlite::Result<Vec<_>>>()
+            let rows = statement.query_map([], FunctionRow::read)?;
+            rows.collect::<rusqlite::Result<Option<Vec<_>>>>()
         });
         let rows = rows.map_err(|error| self.database.error(&error))?;
-        rows.into_iter()
-            .map(|row| self.check_function(row))
-            .collect()
+        rows.ok_or_else(|| self.damaged_function())
     }
 
     fn versions(&self, connection: &Connection) -> Result<Vec<VersionRow>, StoreError> {
@@ -288,11 +257,14 @@ impl CatalogDb {
         let row = transaction.prepare_cached(&sql).and_then(|mut statement| {
             let parameters = params![key.namespace.as_str(), key.name.as_str()];
             statement
-                .query_row(parameters, RawFunction::read)
+                .query_row(parameters, FunctionRow::read)
                 .optional()
         });
-        let row = row.map_err(|error| self.database.error(&error))?;
-        row.map(|row| self.check_function(row)).transpose()
+        match row.map_err(|error| self.database.error(&error))? {
+            None => Ok(None),
+            Some(Some(function)) => Ok(Some(function)),
+            Some(None) => Err(self.damaged_function()),
+        }
     }
 
     fn existing(
@@ -317,15 +289,7 @@ impl CatalogDb {
         transaction
             .prepare_cached(sql)
             .and_then(|mut statement| statement.insert(parameters))
-            .map(|id| FunctionRow {
-                id,
-                key: key.clone(),
-                n_published: 0,
-                n_versions: 0,
-                live: None,
-                previous_live: None,
-                is_removed: false,
-            })
+            .map(|id| FunctionRow::new(id, key.clone()))
             .map_err(|error| self.database.error(&error))
     }
 
@@ -376,169 +340,23 @@ impl CatalogDb {
         function: i64,
         version: &FunctionVersion,
     ) -> Result<(), StoreError> {
-        let content = ContentRef {
-            artifact: &version.artifact,
-            contract: version.contract,
-            config: &version.config,
-        };
-        let content = serde_json::to_string(&content)
-            .expect("the types have string keys only and no fallible serialisers");
-        let mut row = VersionRow {
-            function,
-            number: to_i64(version.number),
-            digest: *version.digest.as_bytes(),
-            content,
-            created_unix_ms: to_i64(version.created_unix_ms),
-            checksum: [0; CHECKSUM_BYTES],
-        };
-        row.checksum = row.checksum_of(&version.function);
         let sql =
             format!("INSERT INTO versions ({VERSION_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
-        let parameters = params![
-            row.function,
-            row.number,
-            row.digest,
-            row.content,
-            row.created_unix_ms,
-            row.checksum
-        ];
+        let row = VersionRow::new(function, version);
         transaction
             .prepare_cached(&sql)
-            .and_then(|mut statement| statement.execute(parameters))
+            .and_then(|mut statement| statement.execute(row.values().as_slice()))
             .map_err(|error| self.database.error(&error))?;
         Ok(())
     }
 
-    fn check_function(&self, raw: RawFunction) -> Result<FunctionRow, StoreError> {
-        let RawFunction {
-            id,
-            namespace,
-            name,
-            checksum,
-            ..
-        } = &raw;
-        let damaged = || {
-            self.database
-                .corrupt(&format!("row {id} of `functions` is damaged"))
-        };
-        let function = FunctionRow {
-            id: *id,
-            key: FunctionKey {
-                namespace: namespace.parse().map_err(|_| damaged())?,
-                name: name.parse().map_err(|_| damaged())?,
-            },
-            n_published: raw.n_published,
-            n_versions: raw.n_versions,
-            live: raw.live,
-            previous_live: raw.previous_live,
-            is_removed: raw.is_removed,
-        };
-        if function.checksum() == *checksum {
-            Ok(function)
-        } else {
-            Err(damaged())
-        }
-    }
-
-    /// The version that a row holds, after a look at its checksum.
     fn decode(&self, key: &FunctionKey, row: VersionRow) -> Result<FunctionVersion, StoreError> {
-        if row.checksum != row.checksum_of(key) {
-            let detail = format!("version {} of `{key}` is damaged", row.number);
-            return Err(self.database.corrupt(&detail));
-        }
-        let content: Content = serde_json::from_str(&row.content).map_err(|error| {
-            let detail = format!("version {} of `{key}` cannot be read: {error}", row.number);
-            self.database.corrupt(&detail)
-        })?;
-        Ok(FunctionVersion {
-            function: key.clone(),
-            number: to_u64(row.number),
-            digest: Digest::from_bytes(row.digest),
-            artifact: content.artifact,
-            contract: content.contract,
-            config: content.config,
-            created_unix_ms: to_u64(row.created_unix_ms),
-        })
-    }
-}
-
-const FUNCTION_COLUMNS: &str =
-    "id, namespace, name, n_published, n_versions, live, previous_live, is_removed, checksum";
-
-const VERSION_COLUMNS: &str = "function, number, digest, content, created_unix_ms, checksum";
-
-/// A row of `functions` before it was checked.
-struct RawFunction {
-    id: i64,
-    namespace: String,
-    name: String,
-    n_published: i64,
-    n_versions: i64,
-    live: Option<i64>,
-    previous_live: Option<i64>,
-    is_removed: bool,
-    checksum: [u8; CHECKSUM_BYTES],
-}
-
-impl RawFunction {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            namespace: row.get(1)?,
-            name: row.get(2)?,
-            n_published: row.get(3)?,
-            n_versions: row.get(4)?,
-            live: row.get(5)?,
-            previous_live: row.get(6)?,
-            is_removed: row.get(7)?,
-            checksum: row.get(8)?,
-        })
-    }
-}
-
-impl FunctionRow {
-    fn checksum(&self) -> [u8; CHECKSUM_BYTES] {
-        Checksum::of("functions")
-            .number(self.id)
-            .bytes(self.key.namespace.as_str().as_bytes())
-            .bytes(self.key.name.as_str().as_bytes())
-            .number(self.n_published)
-            .number(self.n_versions)
-            .option(self.live)
-            .option(self.previous_live)
-            .number(i64::from(self.is_removed))
-            .finish()
+        row.decode(key)
+            .map_err(|words| self.database.corrupt(&words))
     }
 
-    fn move_live(&mut self, to: i64) {
-        if self.live != Some(to) {
-            self.previous_live = self.live;
-            self.live = Some(to);
-        }
-    }
-}
-
-impl VersionRow {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            function: row.get(0)?,
-            number: row.get(1)?,
-            digest: row.get(2)?,
-            content: row.get(3)?,
-            created_unix_ms: row.get(4)?,
-            checksum: row.get(5)?,
-        })
-    }
-
-    fn checksum_of(&self, key: &FunctionKey) -> [u8; CHECKSUM_BYTES] {
-        Checksum::of("versions")
-            .bytes(key.namespace.as_str().as_bytes())
-            .bytes(key.name.as_str().as_bytes())
-            .number(self.number)
-            .bytes(&self.digest)
-            .bytes(self.content.as_bytes())
-            .number(self.created_unix_ms)
-            .finish()
+    fn damaged_function(&self) -> StoreError {
+        self.database.corrupt("a row of `functions` is damaged")
     }
 }
 
@@ -552,14 +370,4 @@ fn new_version(publish: &Publish, number: i64, digest: Digest) -> FunctionVersio
         config: publish.config.clone(),
         created_unix_ms: publish.now_unix_ms,
     }
-}
-
-/// SQLite's integers have a sign; the bits are kept, so every `u64` comes back as it was.
-fn to_i64(number: u64) -> i64 {
-    number.cast_signed()
-}
-
-/// The inverse of [`to_i64`].
-fn to_u64(number: i64) -> u64 {
-    number.cast_unsigned()
 }

@@ -12,12 +12,11 @@ use store::StoreError;
 use crate::error::{io_at, sql_at};
 use crate::files;
 
-/// Files up to this size are checked page by page at every start (`PRAGMA quick_check`), which reads them
-/// whole. Larger ones are not: their damage shows when the page is used, as an error then.
-pub const QUICK_CHECK_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
 /// How long a statement waits for another program that has the file, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Memory for pages per connection; a transaction that changes more spills to the file.
+const CACHE_KIB_MAX: i32 = 1024;
 
 /// The WAL file shrinks to this size when it begins anew.
 const WAL_BYTES_KEPT: u32 = 8 * 1024 * 1024;
@@ -33,6 +32,8 @@ pub(crate) struct Schema {
     pub(crate) what: &'static str,
     /// Marks the file as this kind of file (`PRAGMA application_id`).
     pub(crate) application_id: i32,
+    /// Files up to this size are checked page by page when they are opened.
+    pub(crate) quick_check_bytes_max: u64,
     /// The statement batch at index N makes version N + 1 of version N. Never changed once released,
     /// only appended to.
     pub(crate) migrations: &'static [&'static str],
@@ -75,7 +76,7 @@ impl Database {
         let mut connection = database.connect()?;
         database.check_identity(&connection, may_begin)?;
         database.set_up_journal(&connection)?;
-        if size_bytes <= QUICK_CHECK_BYTES_MAX {
+        if size_bytes <= schema.quick_check_bytes_max {
             database.quick_check(&connection)?;
         }
         database.migrate(&mut connection)?;
@@ -110,6 +111,7 @@ impl Database {
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
         connection.pragma_update(None, "cell_size_check", true)?;
         connection.pragma_update(None, "temp_store", "MEMORY")?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB_MAX)?;
         connection.pragma_update(None, "foreign_keys", true)?;
         if self.durability == Durability::EachCommit {
             // One connection has the file: the index of the WAL is kept on the heap then, and no shared
@@ -245,6 +247,7 @@ mod tests {
         Schema {
             what: "a test",
             application_id: 7,
+            quick_check_bytes_max: u64::MAX,
             migrations,
         }
     }

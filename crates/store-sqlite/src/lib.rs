@@ -21,6 +21,8 @@ mod error;
 mod files;
 mod lock;
 mod receipts;
+mod rows;
+mod usage;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -37,7 +39,7 @@ use crate::catalog::CatalogDb;
 use crate::lock::DirectoryLock;
 use crate::receipts::ReceiptDb;
 
-pub use crate::database::QUICK_CHECK_BYTES_MAX;
+pub use crate::catalog::QUICK_CHECK_BYTES_MAX;
 pub use crate::receipts::RECEIPT_SYNC_INTERVAL;
 
 /// How long a blob stays that no version needs: the time between an upload and its publication.
@@ -87,13 +89,7 @@ impl SqliteStore {
         files::make_directory(data_dir)?;
         let lock = DirectoryLock::acquire(data_dir)?;
         let layout = Layout::of(data_dir);
-        // The catalog is made first and durably: where others are and it is not, it got lost.
-        let others = [
-            layout.catalog_wal,
-            layout.receipts.clone(),
-            layout.blobs.clone(),
-        ];
-        let may_begin = !others.iter().any(|path| path.exists());
+        let may_begin = !layout.is_in_use();
         let catalog = CatalogDb::open(&layout.catalog, may_begin)?;
         files::sync_directory(data_dir)?;
         let is_complete = catalog.is_complete()?;
@@ -135,6 +131,16 @@ impl Layout {
             receipts: data_dir.join("receipts.db"),
             blobs: data_dir.join("blobs"),
         }
+    }
+
+    /// Whether there are traces of a catalog other than its file. It is made first and durably: where
+    /// others are and it is not, it got lost. Its log comes after its first page.
+    fn is_in_use(&self) -> bool {
+        let has_page = self
+            .catalog
+            .metadata()
+            .is_ok_and(|metadata| metadata.len() > 0);
+        self.receipts.exists() || self.blobs.exists() || (self.catalog_wal.exists() && !has_page)
     }
 }
 

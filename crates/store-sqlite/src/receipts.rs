@@ -1,19 +1,19 @@
 //! Receipts in `receipts.db`: one connection appends, others read beside it.
 //!
 //! Rows lie in order of time, so that sums over a time read one stretch of the file; an index finds them
-//! by id. Sums are made here and not in SQL, whose integers end at 63 bits.
+//! by id.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use model::{Code, FunctionKey, InvocationId, Isolation, Receipt, StartKind};
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use store::StoreError;
-use store::receipts::{DAY_MS, UsageGroup, UsageQuery, UsageRow, utc_day};
+use store::{StoreError, UsageQuery, UsageRow};
 
 use crate::database::{Database, Durability, Schema};
+use crate::usage;
 
 /// An append syncs the file when the last sync was longer ago than this. What was appended since may be
 /// lost in a power cut, together with what came after the last sync on a node that then fell silent;
@@ -30,6 +30,8 @@ const SCHEMA: Schema = Schema {
     what: "receipts of Holm",
     // "HolR" in ASCII.
     application_id: 0x486f_6c52,
+    // Damage to receipts shows when they are read; it must not hold up a node that serves functions.
+    quick_check_bytes_max: 0,
     migrations: &["
         CREATE TABLE functions (
             id INTEGER PRIMARY KEY,
@@ -114,10 +116,7 @@ impl ReceiptDb {
     }
 
     pub(crate) fn find(&self, id: InvocationId) -> Result<Option<Receipt>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS}, f.namespace, f.name
-             FROM receipts r JOIN functions f ON f.id = r.function WHERE r.id = ?1"
-        );
+        let sql = find_sql();
         let row = self.read(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             statement
@@ -135,8 +134,7 @@ impl ReceiptDb {
         self.read(|connection| {
             // One moment for both statements: a function of a newer receipt would be missing.
             let moment = connection.unchecked_transaction()?;
-            let functions = functions_of(&moment, query)?;
-            let rows = sum(&moment, query, &functions)?;
+            let rows = usage::sum(&moment, query)?;
             moment.commit()?;
             Ok(rows)
         })
@@ -254,13 +252,20 @@ fn insert(
 }
 
 /// Times must keep their order in SQLite; those beyond the year 292 million are kept as the last.
-fn to_time(unix_ms: u64) -> i64 {
+pub(crate) fn to_time(unix_ms: u64) -> i64 {
     i64::try_from(unix_ms).unwrap_or(i64::MAX)
 }
 
 const COLUMNS: &str = "r.accepted_unix_ms, r.id, r.version, r.isolation, r.start, r.queue_ns,
     r.start_ns, r.init_ns, r.run_ns, r.cpu_ns, r.memory_peak_bytes, r.bytes_in, r.bytes_out,
     r.log_bytes, r.log_dropped_bytes, r.status, r.error, r.price_nano";
+
+fn find_sql() -> String {
+    format!(
+        "SELECT {COLUMNS}, f.namespace, f.name
+         FROM receipts r JOIN functions f ON f.id = r.function WHERE r.id = ?1"
+    )
+}
 
 /// The receipt in a row; `None` when a word or number of it means nothing.
 fn read_receipt(row: &Row<'_>) -> rusqlite::Result<Option<Receipt>> {
@@ -321,89 +326,33 @@ fn start_kind(word: &str) -> Option<StartKind> {
     all.into_iter().find(|kind| kind.as_str() == word)
 }
 
-/// The functions that the query asks for, with the text of their rows.
-fn functions_of(
-    connection: &Connection,
-    query: &UsageQuery,
-) -> rusqlite::Result<HashMap<i64, String>> {
-    let mut statement = connection.prepare_cached("SELECT id, namespace, name FROM functions")?;
-    let mut rows = statement.query([])?;
-    let mut functions = HashMap::new();
-    while let Some(row) = rows.next()? {
-        let (namespace, name) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
-        let of_namespace = query
-            .namespace
-            .as_ref()
-            .is_none_or(|wanted| wanted.as_str() == namespace);
-        let of_function = query.function.as_ref().is_none_or(|wanted| {
-            (wanted.namespace.as_str(), wanted.name.as_str()) == (namespace, name)
-        });
-        if of_namespace && of_function {
-            let text = format!("{name}.{namespace}");
-            let key = text.parse().map(|key: FunctionKey| key.to_string());
-            let text = key.unwrap_or(text);
-            functions.insert(row.get(0)?, text);
-        }
-    }
-    Ok(functions)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Adds up the receipts of `functions` in the query's time. Reads each once, keeps sums only.
-fn sum(
-    connection: &Connection,
-    query: &UsageQuery,
-    functions: &HashMap<i64, String>,
-) -> rusqlite::Result<Vec<UsageRow>> {
-    let sql =
-        "SELECT function, accepted_unix_ms, error IS NOT NULL, start = 'cold', run_ns, cpu_ns,
-            bytes_in, bytes_out, price_nano
-        FROM receipts WHERE accepted_unix_ms >= ?1 AND accepted_unix_ms < ?2";
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query([to_time(query.since_unix_ms), to_time(query.until_unix_ms)])?;
-    // By function's row number or by day; the keys' texts come at the end.
-    let mut sums = BTreeMap::<i64, UsageRow>::new();
-    while let Some(row) = rows.next()? {
-        let function: i64 = row.get(0)?;
-        if !functions.contains_key(&function) {
-            continue;
-        }
-        let group = match query.group {
-            UsageGroup::Total => 0,
-            UsageGroup::Function => function,
-            UsageGroup::Day => row.get::<_, i64>(1)? / DAY_MS.cast_signed(),
+    #[test]
+    fn receipts_are_found_and_summed_without_reading_all() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let receipts = ReceiptDb::open(&directory.path().join("r.db")).expect("opens");
+        let plan_of = |sql: &str, n_parameters: usize| {
+            let plan = receipts.read(|connection| {
+                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                let nothing = rusqlite::params_from_iter(vec![0; n_parameters]);
+                let rows = statement.query_map(nothing, |row| row.get::<_, String>(3))?;
+                rows.collect::<rusqlite::Result<Vec<_>>>()
+            });
+            plan.expect("is planned").join("; ")
         };
-        let number = |index: usize| {
-            row.get::<_, i64>(index)
-                .map(|n| u128::from(n.cast_unsigned()))
-        };
-        let sum = sums.entry(group).or_default();
-        sum.n_invocations += 1;
-        sum.n_errors += u64::from(row.get::<_, bool>(2)?);
-        sum.n_cold += u64::from(row.get::<_, bool>(3)?);
-        sum.run_ns += number(4)?;
-        sum.cpu_ns += number(5)?;
-        sum.bytes_in += number(6)?;
-        sum.bytes_out += number(7)?;
-        sum.price_nano += number(8)?;
-    }
-    if query.group == UsageGroup::Total {
-        sums.entry(0).or_default();
-    }
-    let mut rows: Vec<UsageRow> = sums
-        .into_iter()
-        .map(|(group, sum)| UsageRow {
-            key: key_of(query.group, group, functions),
-            ..sum
-        })
-        .collect();
-    rows.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(rows)
-}
-
-fn key_of(kind: UsageGroup, group: i64, functions: &HashMap<i64, String>) -> String {
-    match kind {
-        UsageGroup::Total => String::new(),
-        UsageGroup::Function => functions.get(&group).cloned().unwrap_or_default(),
-        UsageGroup::Day => utc_day(group.cast_unsigned() * DAY_MS),
+        let find = plan_of(&find_sql(), 1);
+        assert!(find.contains("USING INDEX receipts_by_id (id=?)"), "{find}");
+        let sum = plan_of(usage::SUM, 2);
+        assert!(
+            sum.contains("USING PRIMARY KEY (accepted_unix_ms>? AND accepted"),
+            "{sum}"
+        );
+        assert!(
+            !find.contains("SCAN") && !sum.contains("SCAN"),
+            "{find} / {sum}"
+        );
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::persist::{CatalogStore, FunctionState, Publish, Published};
 use crate::snapshot::{FunctionEntry, Snapshot};
-use crate::{LiveVersion, StoreError};
+use crate::{BlobStore, LiveVersion, StoreError};
 
 /// A borrowed snapshot: cheap to take, to be let go soon.
 pub type SnapshotGuard = arc_swap::Guard<Arc<Snapshot>>;
@@ -207,6 +207,17 @@ impl Catalog {
         set_routes(&mut after, function, &[]);
         self.current.store(Arc::new(after));
         Ok(entry)
+    }
+
+    /// Removes the blobs that no version needs, but for those that were uploaded or found lately. Returns
+    /// how many went.
+    ///
+    /// # Errors
+    /// Those of [`BlobStore::collect_garbage`].
+    pub fn collect_garbage(&self, blobs: &dyn BlobStore) -> Result<usize, StoreError> {
+        // A version that is published meanwhile has a blob that was found just before.
+        let needed = self.snapshot().artifact_digests();
+        blobs.collect_garbage(&|digest| needed.contains(&digest))
     }
 
     fn promote_locked(

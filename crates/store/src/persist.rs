@@ -12,7 +12,9 @@ pub struct Publish {
     pub function: FunctionKey,
     /// The configuration.
     pub config: FunctionConfig,
-    /// The artifact; its blob is in the blob store already.
+    /// The artifact. Its blob is in the blob store: [`crate::BlobStore::find`] or
+    /// [`crate::BlobStore::put`] said so just now, which also keeps it from garbage collection until the
+    /// version needs it.
     pub artifact: Artifact,
     /// The contract that the engine found.
     pub contract: Contract,

@@ -26,7 +26,7 @@ fn what_was_acknowledged_survives_kills_and_nothing_is_there_in_part() {
         let mut child = Child::start(directory.path(), plan, &[]);
         // Zero kills while it opens.
         let mut said = Vec::new();
-        for _ in 0..random.below(8) {
+        for _ in 0..random.below(12) {
             said.push(child.next().expect("it does not end by itself"));
         }
         spin(Duration::from_micros(random.below(8000)));
@@ -35,7 +35,7 @@ fn what_was_acknowledged_survives_kills_and_nothing_is_there_in_part() {
         let first = next_step;
         for said in said {
             match said {
-                Said::Open => {}
+                Said::Open | Said::Kept(_) => {}
                 Said::Done(step) => {
                     assert_eq!(step, next_step);
                     apply(&model, &change_of(step), step).expect("memory does not fail");
@@ -52,6 +52,39 @@ fn what_was_acknowledged_survives_kills_and_nothing_is_there_in_part() {
     }
     println!("{N_KILLS} kills, {next_step} steps, {n_done_in_doubt} done and not acknowledged");
     assert!(next_step > N_KILLS as u64, "some steps were acknowledged");
+}
+
+#[test]
+fn a_first_start_that_is_killed_does_not_stand_in_the_way_of_the_next() {
+    let mut random = Random::seeded();
+    let mut n_begun = 0;
+    for _ in 0..N_KILLS / 2 {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let plan = Plan {
+            from: 0,
+            until: 1,
+            reopen_before: u64::MAX,
+        };
+        let mut child = Child::start(directory.path(), plan, &[]);
+        // It begins with the lock; from then on any moment will do.
+        while !directory.path().join("lock").exists() && !child.has_ended() {
+            std::hint::spin_loop();
+        }
+        spin(Duration::from_micros(random.below(10_000)));
+        let said = child.kill();
+        n_begun += usize::from(!said.contains(&Said::Open));
+
+        let model = MemoryStore::new(Duration::ZERO).expect("a temporary directory");
+        let is_done = said.contains(&Said::Done(0));
+        if is_done {
+            apply(&model, &change_of(0), 0).expect("memory does not fail");
+        }
+        verify(directory.path(), &model, (!is_done).then_some(0));
+    }
+    println!(
+        "{n_begun} of {} first starts were killed before they were done",
+        N_KILLS / 2
+    );
 }
 
 /// The moment of a kill is the experiment, no condition to wait for.

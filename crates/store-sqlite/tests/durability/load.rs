@@ -1,12 +1,13 @@
-//! Ten thousand functions: how long a node takes to have them in memory, and what they take there.
+//! Ten thousand functions: how long a node takes to have them in memory, and what they take there; and
+//! how fast receipts come and go.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use store::conformance::data::publish;
-use store::{Catalog, CatalogStore};
+use store::{Catalog, CatalogStore, ReceiptStore, UsageGroup, UsageQuery};
 
-use crate::child::open;
+use crate::child::{open, receipts_of};
 
 const N_FUNCTIONS: usize = 10_000;
 
@@ -49,6 +50,63 @@ fn ten_thousand_functions_load_in_a_blink() {
     let started = Instant::now();
     catalog.publish(&publish(4242, 1, true, 2)).expect("works");
     println!("one more deploy takes {:?}", started.elapsed());
+}
+
+/// Batches as the meter writes them; the rates are for the eye, the bounds for a slow and busy machine.
+#[test]
+fn receipts_keep_up_with_the_request_path() {
+    const N_BATCHES: u64 = 40;
+    const N_PER_BATCH: u64 = 500;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = open(directory.path()).expect("opens");
+    let batches: Vec<Vec<_>> = (0..N_BATCHES)
+        .map(|batch| {
+            let steps =
+                (0..N_PER_BATCH).map(|index| receipts_of(batch * N_PER_BATCH + index).remove(0));
+            steps.collect()
+        })
+        .collect();
+    let started = Instant::now();
+    for batch in &batches {
+        store.append(batch).expect("works");
+    }
+    let appended = started.elapsed();
+
+    let started = Instant::now();
+    for batch in &batches {
+        assert!(
+            ReceiptStore::find(&store, batch[0].id)
+                .expect("works")
+                .is_some()
+        );
+    }
+    let found = started.elapsed();
+
+    let query = UsageQuery {
+        namespace: None,
+        function: None,
+        since_unix_ms: 0,
+        until_unix_ms: u64::MAX,
+        group: UsageGroup::Function,
+    };
+    let started = Instant::now();
+    let rows = store.usage(&query).expect("works");
+    let summed = started.elapsed();
+    let n_receipts = N_BATCHES * N_PER_BATCH;
+    assert_eq!(
+        rows.iter().map(|row| row.n_invocations).sum::<u64>(),
+        n_receipts
+    );
+
+    let per_second = |time: Duration| (n_receipts as f64 / time.as_secs_f64()) as u64;
+    println!(
+        "{} receipts/s appended, {} summed; {:?} to find one",
+        per_second(appended),
+        per_second(summed),
+        found / N_BATCHES as u32
+    );
+    assert!(per_second(appended) > 1000 && per_second(summed) > 10_000);
+    assert!(found / (N_BATCHES as u32) < Duration::from_millis(20));
 }
 
 /// The process's resident memory (proc_pid_statm(5)).

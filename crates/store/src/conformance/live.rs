@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::catalog::{Change, any_change};
-use super::data::{artifact, function, publish};
+use super::data::{artifact, artifact_bytes, function, publish};
 use super::{Harness, LONG_GRACE};
 use crate::snapshot::{FunctionEntry, Snapshot};
-use crate::{Catalog, CatalogState, CatalogStore, FunctionState, Publish};
+use crate::{BlobStore, Catalog, CatalogState, CatalogStore, FunctionState, Publish};
 
 fn state_of(snapshot: &Snapshot) -> CatalogState {
     let state_of = |entry: &Arc<FunctionEntry>| FunctionState {
@@ -188,6 +188,95 @@ pub fn routes_of_live_versions_exclude_each_other<H: Harness>() {
     let snapshot = catalog.snapshot();
     let found = snapshot.routes.lookup("shop.example", "/cart", "GET");
     assert_eq!(found, model::route::Match::Found(&function(0)));
+}
+
+/// Deploys, moves and removals of the same functions from many threads: memory and store end alike, and
+/// each change that was reported is one generation.
+pub fn racing_changes_leave_memory_and_store_alike<H: Harness>() {
+    let mut harness = H::new(LONG_GRACE);
+    let catalog = Catalog::open(harness.shared()).expect("opens");
+    let before = catalog.snapshot().generation;
+    let n_changes: u64 = std::thread::scope(|scope| {
+        let catalog = &catalog;
+        let writers: Vec<_> = (0..4_usize)
+            .map(|writer| {
+                scope.spawn(move || {
+                    let changes = (0..30_usize).map(|index| match (writer + index) % 6 {
+                        0 => Change::Remove { n: index % 2 },
+                        1 => Change::Promote {
+                            n: index % 2,
+                            version: 1 + index as u64 / 4,
+                        },
+                        _ => Change::Publish {
+                            n: index % 2,
+                            content: index % 5,
+                            promote: true,
+                        },
+                    });
+                    changes.filter(|change| change_it(catalog, change)).count() as u64
+                })
+            })
+            .collect();
+        writers
+            .into_iter()
+            .map(|writer| writer.join().expect("ends"))
+            .sum()
+    });
+    assert_eq!(catalog.snapshot().generation, before + n_changes);
+    let state = state_of(&catalog.snapshot());
+    assert_eq!(state, harness.store().load().expect("loads"));
+    drop(catalog);
+    harness.reopen();
+    assert_eq!(state, harness.store().load().expect("loads"));
+}
+
+/// False when something was missing; any other failure is one of the case.
+fn change_it(catalog: &Catalog, change: &Change) -> bool {
+    let changed = match *change {
+        Change::Publish {
+            n,
+            content,
+            promote,
+        } => catalog.publish(&publish(n, content, promote, 1)).map(drop),
+        Change::Promote { n, version } => catalog.promote(&function(n), version).map(drop),
+        Change::Remove { n } => catalog.remove(&function(n)).map(drop),
+    };
+    match changed {
+        Ok(()) => true,
+        Err(failure) => {
+            assert!(matches!(
+                failure.code(),
+                Code::FunctionNotFound | Code::VersionNotFound
+            ));
+            false
+        }
+    }
+}
+
+/// Garbage collection by the catalog keeps what versions need, whatever their age.
+pub fn garbage_is_what_no_version_needs<H: Harness>() {
+    let harness = H::new(std::time::Duration::ZERO);
+    let catalog = Catalog::open(harness.shared()).expect("opens");
+    for n in 0..6 {
+        let (artifact, bytes) = (artifact(n), artifact_bytes(n));
+        harness
+            .store()
+            .put(artifact.digest, &mut bytes.as_slice(), u64::MAX)
+            .expect("works");
+    }
+    catalog.publish(&publish(0, 0, true, 1)).expect("works");
+    catalog.publish(&publish(0, 1, true, 1)).expect("works");
+    catalog.publish(&publish(1, 2, true, 1)).expect("works");
+    catalog.publish(&publish(2, 2, true, 1)).expect("works");
+    assert_eq!(catalog.collect_garbage(harness.store()).expect("works"), 3);
+    harness
+        .store()
+        .verify(artifact(0).digest)
+        .expect("an older version needs it");
+    catalog.remove(&function(1)).expect("works");
+    assert_eq!(catalog.collect_garbage(harness.store()).expect("works"), 0);
+    catalog.remove(&function(2)).expect("works");
+    assert_eq!(catalog.collect_garbage(harness.store()).expect("works"), 1);
 }
 
 /// Readers beside a writer see generations in order, each whole: `live` and `previous_live` of a moment.

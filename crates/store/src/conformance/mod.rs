@@ -48,7 +48,8 @@ macro_rules! conformance_tests {
             catalog: follows_the_model, same_content_is_one_version, numbers_are_never_used_twice,
                 live_moves_and_remembers, what_is_missing_is_named, racing_publications_all_count;
             live: shows_what_the_store_has, routes_of_live_versions_exclude_each_other,
-                readers_see_whole_snapshots_in_order;
+                readers_see_whole_snapshots_in_order,
+                racing_changes_leave_memory_and_store_alike, garbage_is_what_no_version_needs;
             blobs: keeps_bytes_under_their_digest, refuses_what_is_not_as_announced,
                 garbage_goes_and_the_rest_stays, young_and_wanted_blobs_stay, racing_uploads_agree;
             receipts: follow_the_model, sums_exceed_64_bits, a_batch_may_be_repeated;
