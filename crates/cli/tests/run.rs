@@ -225,7 +225,7 @@ fn doctor_looks_at_the_host_where_no_node_runs() {
     assert_eq!((outcome.code, outcome.err.as_str()), (0, ""));
     let findings: serde_json::Value = serde_json::from_str(&outcome.out).expect("JSON");
     assert_eq!(findings["classes"][0]["detail"], "as probed");
-    assert!(findings["view"]["host"]["reason"].is_string());
+    assert!(findings["without_node"].is_string() && findings["node"].is_null());
     let tools = findings["tools"].as_array().expect("a list");
     assert!(tools.iter().all(|tool| tool["remedy"].is_string()));
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use api::{ClassInfo, ClassState};
+use api::{ClassInfo, ClassState, NodeInfo};
 use clap::Args;
 use client::ClientError;
 use serde::Serialize;
@@ -44,19 +44,12 @@ pub struct DoctorArgs {
 /// What was found.
 #[derive(Debug, Serialize)]
 struct Findings {
-    /// Who said what `classes` say.
-    view: View,
+    /// What the node says of itself, where one answers.
+    node: Option<NodeInfo>,
+    /// Why no node said anything: then this process looked by itself.
+    without_node: Option<String>,
     classes: Vec<ClassInfo>,
     tools: Vec<ToolState>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum View {
-    /// The node at this address, of this version.
-    Node { url: String, version: String },
-    /// This process looked by itself: why no node was asked.
-    Host { reason: String },
 }
 
 #[derive(Debug, Serialize)]
@@ -79,22 +72,19 @@ pub async fn run(
     console: &mut Console,
 ) -> Result<u8, anyhow::Error> {
     let progress = Progress::spinner(console, "looking");
-    let (view, classes) = match session.client.node().await {
+    let (node, without_node, classes) = match session.client.node().await {
         Ok(node) => {
-            let url = session.client.url();
-            let version = node.version;
-            (View::Node { url, version }, node.classes)
+            let classes = node.classes.clone();
+            (Some(node), None, classes)
         }
         Err(error @ (ClientError::Address(_) | ClientError::Token)) => return Err(error.into()),
-        Err(error) => {
-            let reason = error.to_problem().detail;
-            (View::Host { reason }, (host.probe)())
-        }
+        Err(error) => (None, Some(error.to_problem().detail), (host.probe)()),
     };
     let tools = tools(environment).await;
     drop(progress);
     let findings = Findings {
-        view,
+        node,
+        without_node,
         classes,
         tools,
     };
@@ -115,17 +105,15 @@ pub async fn run(
 }
 
 fn text(findings: &Findings, style: Style) -> String {
-    let mut text = match &findings.view {
-        View::Node { url, version } => {
-            format!(
-                "{} (the node at {url}, version {})\n",
-                style.bold("classes"),
-                Escaped(version)
-            )
+    let heading = style.bold("classes");
+    let mut text = match &findings.node {
+        Some(node) => {
+            let (url, version) = (Escaped(&node.admin_url), Escaped(&node.version));
+            format!("{heading} (the node at {url}, version {version})\n")
         }
-        View::Host { reason } => {
-            let reason = Escaped(reason);
-            format!("{} (this host; {reason})\n", style.bold("classes"))
+        None => {
+            let reason = findings.without_node.as_deref().unwrap_or_default();
+            format!("{heading} (this host; {})\n", Escaped(reason))
         }
     };
     for class in &findings.classes {
@@ -161,16 +149,24 @@ fn text(findings: &Findings, style: Style) -> String {
     text
 }
 
+/// Asks all tools at once: some take a while to tell their version.
 async fn tools(environment: &Environment) -> Vec<ToolState> {
+    let asked = tool::ALL.map(|tool| {
+        let environment = environment.clone();
+        tokio::spawn(async move {
+            let mut states = vec![tool_state(tool, &environment).await];
+            if tool == tool::CARGO {
+                states.extend(rust_targets(&environment).await);
+            }
+            if tool == tool::CLANG {
+                states.extend(clang_wasi(&environment).await);
+            }
+            states
+        })
+    });
     let mut states = Vec::new();
-    for tool in tool::ALL {
-        states.push(tool_state(tool, environment).await);
-        if tool == tool::CARGO {
-            states.extend(rust_targets(environment).await);
-        }
-        if tool == tool::CLANG {
-            states.extend(clang_wasi(environment).await);
-        }
+    for task in asked {
+        states.extend(task.await.expect("looking for a tool does not panic"));
     }
     states
 }
@@ -304,9 +300,8 @@ mod tests {
             detail: detail.to_owned(),
         };
         let findings = Findings {
-            view: View::Host {
-                reason: "no node answers".to_owned(),
-            },
+            node: None,
+            without_node: Some("no node answers".to_owned()),
             classes: vec![
                 class(
                     model::Isolation::Wasm,

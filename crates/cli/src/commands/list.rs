@@ -15,7 +15,7 @@ use crate::text::{Table, quantity};
 #[command(after_help = "Examples:
   holm ls
   holm ls --namespace team
-  holm ls --json | jq -r '.[].name'
+  holm ls --json | jq -r '.functions[].name'
 
 Exit codes: 0 listed; 2 no node, no token.")]
 pub struct ListArgs {
@@ -35,7 +35,7 @@ pub async fn run(
 ) -> Result<u8, anyhow::Error> {
     let functions = session.client.list_all(args.namespace.as_ref()).await?;
     if args.node.json {
-        console.json(&functions)?;
+        console.json(&serde_json::json!({ "functions": functions }))?;
     } else if functions.is_empty() {
         console.note("no functions yet; publish one with: holm deploy PATH");
     } else {

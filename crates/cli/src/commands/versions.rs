@@ -13,7 +13,7 @@ use crate::text::{Table, quantity};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   holm versions hello
-  holm versions hello --json | jq '.[0].digest'
+  holm versions hello --json | jq '.versions[0].digest'
 
 Exit codes: 0 listed; 1 no such function; 2 no node, no token.")]
 pub struct VersionsArgs {
@@ -33,7 +33,7 @@ pub async fn run(
 ) -> Result<u8, anyhow::Error> {
     let list = session.client.versions(&args.function.key()?).await?;
     if args.node.json {
-        console.json(&list.versions)?;
+        console.json(&list)?;
     } else {
         let table = table(&list.versions, quantity::now_unix_ms());
         console.result(&table.render(console.style()))?;

@@ -139,11 +139,12 @@ impl Builder<'_> {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         // A shared target directory is for the user's own programs: a guest of the same name must not
-        // be taken for one of them.
+        // be taken for one of them. And no script of a dependency needs the node's token.
         command
             .current_dir(self.dir)
             .env_remove("CARGO_TARGET_DIR")
-            .env_remove("CARGO_BUILD_TARGET_DIR");
+            .env_remove("CARGO_BUILD_TARGET_DIR")
+            .env_remove("HOLM_TOKEN");
         command
     }
 
