@@ -113,7 +113,11 @@ impl Compiler {
             }
             Some(Signal::XFSZ) => {
                 let mib = limits.output_bytes_max / MIB;
-                limit("output", format!("{mib} MiB"), "compiles to too large a file")
+                limit(
+                    "output",
+                    format!("{mib} MiB"),
+                    "compiles to too large a file",
+                )
             }
             // The allocator gives up by aborting.
             Some(Signal::ABORT) => memory(),

@@ -78,9 +78,7 @@ pub fn main() -> ExitCode {
 
 fn serve() -> io::Result<Answer> {
     let mut text = Vec::new();
-    io::stdin()
-        .take(REQUEST_BYTES_MAX)
-        .read_to_end(&mut text)?;
+    io::stdin().take(REQUEST_BYTES_MAX).read_to_end(&mut text)?;
     let request: Request = serde_json::from_slice(&text)?;
     confine(&request)?;
     let bytes = std::fs::read(&request.module)?;
@@ -134,7 +132,10 @@ fn compile(bytes: &[u8]) -> Result<(Contract, Vec<u8>, String), Failure> {
     let contract = sniff::sniff(bytes)?;
     let kind = EngineKind::of(contract);
     let refuse = |error: wasmtime::Error| {
-        Failure::new(Code::WasmUnsupported, format!("compiling failed: {error:#}"))
+        Failure::new(
+            Code::WasmUnsupported,
+            format!("compiling failed: {error:#}"),
+        )
     };
     let engine = Engine::new(&compile_settings(kind)).map_err(refuse)?;
     sniff::validate(bytes, &engine)?;

@@ -155,7 +155,10 @@ impl Engines {
             scan,
             plain,
             concurrent: OnceLock::new(),
-            compatibility: [compatibility(EngineKind::Plain)?, compatibility(EngineKind::Concurrent)?],
+            compatibility: [
+                compatibility(EngineKind::Plain)?,
+                compatibility(EngineKind::Concurrent)?,
+            ],
             ticker,
         })
     }

@@ -27,6 +27,8 @@ pub(crate) struct Exchange {
     pub(crate) head: Option<Result<Parts, Failure>>,
     /// The body, where the contract brings one of its own; else `chunks`.
     pub(crate) source: Option<GuestBodySource>,
+    /// The source may be another body that the guest passes on: it goes on after the guest has ended.
+    pub(crate) is_relay: bool,
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
 }

@@ -54,7 +54,9 @@ pub(crate) fn of_start(error: &wasmtime::Error, host: &HostState) -> Failure {
 
 /// Whether the guest ended itself, and well.
 pub(crate) fn is_clean_exit(error: &wasmtime::Error) -> bool {
-    error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0)
+    error
+        .downcast_ref::<I32Exit>()
+        .is_some_and(|exit| exit.0 == 0)
 }
 
 fn classify(error: &wasmtime::Error, host: &HostState) -> Failure {

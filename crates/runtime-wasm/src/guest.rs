@@ -37,8 +37,6 @@ pub(crate) trait Guest: Send + Sized + 'static {
     ///
     /// # Errors
     /// What the guest did, as a code.
-    fn serve(
-        &mut self,
-        request: Request<Body>,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn serve(&mut self, request: Request<Body>)
+    -> impl Future<Output = Result<(), Failure>> + Send;
 }

@@ -130,12 +130,21 @@ mod tests {
         }
         assert!(check(head(200, &[("x", "y"); HEADERS_MAX + 1])).is_err());
         let length = |values: &[&'static str]| {
-            let headers: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
+            let headers: Vec<_> = values
+                .iter()
+                .map(|value| ("content-length", *value))
+                .collect();
             declared_length(&head(200, &headers)).map_err(|failure| failure.code())
         };
         assert_eq!(length(&[]), Ok(None));
         assert_eq!(length(&["17"]), Ok(Some(17)));
-        for bad in [&["17", "17"][..], &["+1"], &["1, 1"], &[""], &["99999999999999999999"]] {
+        for bad in [
+            &["17", "17"][..],
+            &["+1"],
+            &["1, 1"],
+            &[""],
+            &["99999999999999999999"],
+        ] {
             assert_eq!(length(bad), Err(Code::BadResponse), "{bad:?}");
         }
     }

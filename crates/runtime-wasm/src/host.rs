@@ -212,5 +212,9 @@ fn cpu_exhausted(limit_ms: u64) -> Failure {
         Code::CpuExhausted,
         format!("the function used more than {limit_ms} ms of CPU time"),
     )
-    .with_limit("limits.cpu_ms", format_args!("{limit_ms} ms"), "cpu_ms under [limits] in holm.toml")
+    .with_limit(
+        "limits.cpu_ms",
+        format_args!("{limit_ms} ms"),
+        "cpu_ms under [limits] in holm.toml",
+    )
 }

@@ -87,7 +87,11 @@ impl LaneState {
             return true;
         }
         let stale = |turn: &Turn| turn.since.elapsed() >= STALE;
-        match self.waiting.iter_mut().find(|(waiting, _)| *waiting == seat) {
+        match self
+            .waiting
+            .iter_mut()
+            .find(|(waiting, _)| *waiting == seat)
+        {
             Some((_, old)) => old.clone_from(waker),
             None => self.waiting.push_back((seat, waker.clone())),
         }

@@ -115,7 +115,9 @@ impl Run {
 fn wrong_length(declared: u64, sent: u64, word: &str) -> Failure {
     Failure::new(
         Code::BadResponse,
-        format!("the function declared a content-length of {declared} and sent {word} {sent} bytes"),
+        format!(
+            "the function declared a content-length of {declared} and sent {word} {sent} bytes"
+        ),
     )
 }
 
@@ -124,6 +126,7 @@ struct GuestBody {
     run: Run,
     source: Option<GuestBodySource>,
     source_ended: bool,
+    is_relay: bool,
     /// What the guest declared.
     length: Option<u64>,
     n_sent: u64,
@@ -135,8 +138,12 @@ struct GuestBody {
 
 impl GuestBody {
     fn new(run: Run, length: Option<u64>) -> Self {
-        let source = run.shared.exchange.lock().source.take();
+        let mut exchange = run.shared.exchange.lock();
+        let source = exchange.source.take();
+        let is_relay = exchange.is_relay;
+        drop(exchange);
         Self {
+            is_relay,
             run,
             source_ended: source.is_none(),
             source,
@@ -163,7 +170,7 @@ impl GuestBody {
                         self.source = None;
                         self.source_ended = true;
                     }
-                    Poll::Pending if is_done => {
+                    Poll::Pending if is_done && !self.is_relay => {
                         // Its writer is gone with the guest, so it has ended or will never.
                         self.source = None;
                         self.source_ended = true;
@@ -214,7 +221,7 @@ impl GuestBody {
 
     /// Gives the body whole where the guest has ended and it is small; else gives itself back.
     fn take_if_complete(mut self) -> Result<Result<Bytes, Self>, Failure> {
-        if !self.run.is_done() {
+        if !self.run.is_done() || self.is_relay {
             return Ok(Err(self));
         }
         // With the guest gone nothing can be pending: no waker is needed.

@@ -31,6 +31,9 @@ use crate::p2::{P2Guest, P2Linker, P2Prepared};
 use crate::p3::{P3Guest, P3Linker, P3Prepared};
 use crate::template::WasmTemplate;
 
+/// A WebAssembly page. Other sizes are a proposal that is off.
+const PAGE_BYTES: u64 = 64 << 10;
+
 /// The `wasm` class of a node.
 pub struct WasmRuntime {
     inner: Arc<Inner>,
@@ -75,9 +78,10 @@ struct Prepared {
 
 impl Prepared {
     fn new(bound: Bound, required: Option<ResourcesRequired>) -> Self {
-        let initial_memory_bytes = required
+        let initial_pages = required
             .and_then(|required| required.max_initial_memory_size)
             .unwrap_or(0);
+        let initial_memory_bytes = initial_pages.saturating_mul(PAGE_BYTES);
         Self {
             bound,
             initial_memory_bytes,
@@ -110,7 +114,10 @@ impl WasmRuntime {
     ///
     /// # Errors
     /// The class cannot be used on this host, and why.
-    pub fn new(config: WasmConfig, egress: Arc<EgressClient>) -> Result<Arc<Self>, WasmUnavailable> {
+    pub fn new(
+        config: WasmConfig,
+        egress: Arc<EgressClient>,
+    ) -> Result<Arc<Self>, WasmUnavailable> {
         let engine_error =
             |error: wasmtime::Error| WasmUnavailable::Engine(failure::one_line(&error));
         let engines = Engines::new(&config).map_err(engine_error)?;
@@ -196,9 +203,7 @@ impl Inner {
         digest: Digest,
         module: PathBuf,
     ) -> Result<Prepared, Failure> {
-        let found = self
-            .blocking(move |inner| Ok(inner.find(&digest)))
-            .await?;
+        let found = self.blocking(move |inner| Ok(inner.find(&digest))).await?;
         if let Some(prepared) = found {
             return Ok(prepared);
         }

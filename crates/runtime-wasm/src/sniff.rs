@@ -158,7 +158,12 @@ fn list(names: &[String]) -> String {
     let mut shown: Vec<String> = names
         .iter()
         .take(NAMES_SHOWN_MAX)
-        .map(|name| name.chars().take(NAME_CHARS_MAX).flat_map(char::escape_default).collect())
+        .map(|name| {
+            name.chars()
+                .take(NAME_CHARS_MAX)
+                .flat_map(char::escape_default)
+                .collect()
+        })
         .collect();
     if names.len() > NAMES_SHOWN_MAX {
         shown.push(format!("{} more", names.len() - NAMES_SHOWN_MAX));
@@ -190,7 +195,10 @@ mod tests {
         let p3 = r#"(component (instance $i) (export "wasi:http/handler@0.3.2" (instance $i)))"#;
         assert_eq!(code(p3), Ok(Contract::WasiHttp03));
         // An inner component's exports are not the outer's.
-        let nested = format!("(component (component {}))", &p2["(component ".len()..p2.len() - 1]);
+        let nested = format!(
+            "(component (component {}))",
+            &p2["(component ".len()..p2.len() - 1]
+        );
         assert_eq!(code(&nested), Err(Code::WasmUnsupported));
         for other in [
             "(module)",

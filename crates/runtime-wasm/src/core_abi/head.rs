@@ -7,7 +7,10 @@ use crate::head::{HEADERS_BYTES_MAX as HEAD_BYTES_MAX, HEADERS_MAX, is_framing};
 
 /// The request as the guest reads it.
 pub(super) fn request_head(parts: &request::Parts) -> Vec<u8> {
-    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     let method = parts.method.as_str();
     let headers = &parts.headers;
     let mut text = Vec::with_capacity(method.len() + target.len() + 2 + lines_length(headers));
@@ -169,12 +172,19 @@ mod tests {
 
     #[test]
     fn outbound_heads_are_read() {
-        let parts = parse_request(b"POST https://example.com/x?y=1\nhost: evil\nx-a: b\n")
-            .expect("valid");
+        let parts =
+            parse_request(b"POST https://example.com/x?y=1\nhost: evil\nx-a: b\n").expect("valid");
         assert_eq!(parts.method, http::Method::POST);
         assert_eq!(parts.uri.host(), Some("example.com"));
         assert_eq!(parts.headers.len(), 1);
-        for text in ["GET /relative", "GET", "GET ftp://x/", "G T http://x/", "", "\n"] {
+        for text in [
+            "GET /relative",
+            "GET",
+            "GET ftp://x/",
+            "G T http://x/",
+            "",
+            "\n",
+        ] {
             assert!(parse_request(text.as_bytes()).is_err(), "{text}");
         }
     }

@@ -154,7 +154,11 @@ fn log(mut host: Host<'_>, level: u32, pointer: u32, length: u32) -> Result<()> 
     };
     // No more than the log would take anyway: the rest would only be copied to be dropped.
     let limit = state.host().function.config.limits.log_bytes_max;
-    let kept = bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
+    let kept = bytes.len().min(
+        usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1),
+    );
     let text = String::from_utf8_lossy(&bytes[..kept]);
     state.host().log(stream, text.as_bytes());
     Ok(())

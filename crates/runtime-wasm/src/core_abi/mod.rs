@@ -54,7 +54,9 @@ impl CorePrepared {
         let export = |name: &str, expected: &str, is_right: &dyn Fn(&ExternType) -> bool| {
             let found = module.get_export(name);
             if !found.as_ref().is_some_and(is_right) {
-                return Err(unsupported(format!("it must export `{name}` as {expected}")));
+                return Err(unsupported(format!(
+                    "it must export `{name}` as {expected}"
+                )));
             }
             Ok(module
                 .get_export_index(name)
@@ -84,7 +86,11 @@ impl CorePrepared {
             &is_func(&[i32.clone(), i32.clone()], &[i32]),
         )?;
         let initialize = match module.get_export_index("_initialize") {
-            Some(_) => Some(export("_initialize", "a function () -> ()", &is_func(&[], &[]))?),
+            Some(_) => Some(export(
+                "_initialize",
+                "a function () -> ()",
+                &is_func(&[], &[]),
+            )?),
             None => None,
         };
         let pre = linker

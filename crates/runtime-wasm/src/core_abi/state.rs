@@ -136,7 +136,12 @@ impl CoreState {
     }
 
     /// Sends the head.
-    pub(super) fn send_head(&mut self, status: StatusCode, headers: HeaderMap, length: Option<u64>) {
+    pub(super) fn send_head(
+        &mut self,
+        status: StatusCode,
+        headers: HeaderMap,
+        length: Option<u64>,
+    ) {
         let mut head: Parts = Response::new(()).into_parts().0;
         head.status = status;
         head.headers = headers;

@@ -86,7 +86,13 @@ impl Guest for P2Guest {
         match self.call(request).await {
             Ok(()) => Ok(()),
             // A program that ends itself well, after it answered or not.
-            Err(error) if error.downcast_ref::<I32Exit>().is_some_and(|exit| exit.0 == 0) => Ok(()),
+            Err(error)
+                if error
+                    .downcast_ref::<I32Exit>()
+                    .is_some_and(|exit| exit.0 == 0) =>
+            {
+                Ok(())
+            }
             Err(error) => Err(failure::of_run(&error, self.store.data().host())),
         }
     }

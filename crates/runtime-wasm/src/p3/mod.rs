@@ -142,5 +142,6 @@ fn hand_out(
     let mut exchange = shared.exchange.lock();
     exchange.head = Some(Ok(parts));
     exchange.source = Some(Box::pin(body::Outgoing::new(body, sent)));
+    exchange.is_relay = true;
     Ok(())
 }
