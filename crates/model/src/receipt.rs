@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::{Code, FunctionKey, InvocationId, Isolation};
 
 /// How an invocation got its instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StartKind {
     /// No instance was had: the invocation ended before.
+    #[default]
     None,
     /// An instance that had served before.
     Warm,
