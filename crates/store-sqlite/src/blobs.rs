@@ -68,7 +68,8 @@ impl BlobDirectory {
             file: files::make_new(&path)?,
             path,
         };
-        let size_bytes = copy_hashed(bytes, &mut upload.file, expected, bytes_max)?;
+        let size_bytes = copy_hashed(bytes, &mut upload.file, expected, bytes_max)
+            .map_err(|error| at_path(&upload.path, error))?;
         upload
             .file
             .sync_all()
@@ -170,6 +171,15 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, StoreError> {
             .collect()
     });
     paths.map_err(|error| io_at(directory, &error))
+}
+
+/// Adds the path to an error of the file system.
+fn at_path(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Full(detail) => StoreError::Full(format!("{}: {detail}", path.display())),
+        StoreError::Failed(detail) => StoreError::Failed(format!("{}: {detail}", path.display())),
+        other => other,
+    }
 }
 
 fn digest_of(path: &Path) -> Option<Digest> {
