@@ -7,12 +7,12 @@ use egress::{EgressClient, EgressError, Outbound, ResponseBody, Timeouts};
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use model::{Code, Failure};
-use runtime::Body;
+use runtime::{Body, LogStream};
 
 use super::head::{self, HeadError};
 use super::input::Input;
 use super::state::errno;
-use crate::host::FunctionShared;
+use crate::host::{FunctionShared, SandboxShared};
 
 /// Bytes of the head of one request.
 pub(super) const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -70,6 +70,7 @@ impl Fetches {
 /// An error number of the ABI.
 pub(super) async fn send(
     function: Arc<FunctionShared>,
+    shared: Arc<SandboxShared>,
     head: Vec<u8>,
     body: Bytes,
 ) -> Result<Answer, i32> {
@@ -84,10 +85,12 @@ pub(super) async fn send(
         timeouts: Timeouts::default(),
     };
     let client: &EgressClient = &function.egress;
-    let response = client
-        .send(outbound, request)
-        .await
-        .map_err(|error| number_of(&error))?;
+    let response = client.send(outbound, request).await.map_err(|error| {
+        // The guest gets a number; why a request did not leave is for the function's owner.
+        let text = error.to_string();
+        shared.log.lock().note(LogStream::Platform, text.as_bytes());
+        number_of(&error)
+    })?;
     let (parts, body) = response.into_parts();
     Ok(Answer {
         head: head::response_head(&parts),

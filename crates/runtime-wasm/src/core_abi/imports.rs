@@ -245,7 +245,8 @@ fn fetch(mut host: Host<'_>, head: (u32, u32), body: (u32, u32)) -> Pending<'_> 
         // limit and the body limit bound it.
         let body = Bytes::copy_from_slice(bytes);
         let function = state.host().function.clone();
-        let answer = fetch::send(function, head, body).await;
+        let shared = state.host().shared.clone();
+        let answer = fetch::send(function, shared, head, body).await;
         Ok(match answer {
             Ok(answer) => host.data_mut().fetches.open(answer),
             Err(number) => number,

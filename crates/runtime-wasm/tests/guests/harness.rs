@@ -39,6 +39,7 @@ impl LogSink for Log {
 pub struct Function {
     pub version: Arc<FunctionVersion>,
     pub template: Arc<dyn Template>,
+    pub egress: Arc<EgressClient>,
     _runtime: Arc<WasmRuntime>,
     _cache: tempfile::TempDir,
 }
@@ -74,7 +75,8 @@ impl Function {
             SystemResolver,
             Arc::<OwnListeners>::default(),
         );
-        let runtime = WasmRuntime::new(wasm_config, egress).expect("the class is available");
+        let runtime =
+            WasmRuntime::new(wasm_config, egress.clone()).expect("the class is available");
 
         let artifact_path = cache.path().join("artifact.wasm");
         std::fs::write(&artifact_path, wasm).unwrap();
@@ -104,6 +106,7 @@ impl Function {
         Ok(Self {
             version: Arc::new(version),
             template,
+            egress,
             _runtime: runtime,
             _cache: cache,
         })
@@ -208,6 +211,17 @@ impl Outcome {
 impl Log {
     pub fn lines(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
+    }
+}
+
+/// A guest crate below the repository's root; `None`, said aloud, where it cannot be built here.
+pub fn guest(directory: &str, target: &str) -> Option<Vec<u8>> {
+    match testkit::guests::cargo(directory, target) {
+        Ok(wasm) => Some(wasm),
+        Err(reason) => {
+            testkit::skipped(directory, &reason);
+            None
+        }
     }
 }
 

@@ -7,4 +7,5 @@
 
 mod cgi;
 mod harness;
+mod outbound;
 mod p3;
