@@ -61,7 +61,7 @@ pub mod header {
     /// platform did.
     pub const ANSWER: &str = "holm-answer";
     /// The stable code, on every failure.
-    pub const ERROR_CODE: &str = "holm-error-code";
+    pub const ERROR: &str = "holm-error";
     /// The version that answered.
     pub const VERSION: &str = "holm-version";
 }
