@@ -89,6 +89,9 @@ fn classify(error: &wasmtime::Error, host: &HostState) -> Failure {
     if text.contains("fuel allocated for hostcalls") {
         return hostcall_limit("too many bytes in one host call");
     }
+    if text.starts_with("requested len") {
+        return hostcall_limit("too many random bytes in one call");
+    }
     // What is left are errors that host functions return for misuse: the guest's doing, and a trap.
     Failure::new(Code::Trap, format!("host call failed: {text}"))
 }

@@ -112,6 +112,16 @@ impl Run {
     }
 }
 
+/// Polls outside of tokio's cooperative budget: a task that has used its budget up would be told that
+/// nothing is there, and what a finished guest left in its channel would be lost.
+fn poll_source(
+    source: &mut GuestBodySource,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    let poll = std::future::poll_fn(|cx| source.as_mut().poll_frame(cx));
+    Pin::new(&mut tokio::task::unconstrained(poll)).poll(cx)
+}
+
 fn wrong_length(declared: u64, sent: u64, word: &str) -> Failure {
     Failure::new(
         Code::BadResponse,
@@ -164,7 +174,7 @@ impl GuestBody {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             if let Some(source) = &mut self.source {
-                match source.as_mut().poll_frame(cx) {
+                match poll_source(source, cx) {
                     Poll::Ready(Some(frame)) => return Poll::Ready(Some(frame)),
                     Poll::Ready(None) => {
                         self.source = None;

@@ -239,4 +239,82 @@ mod tests {
         let simd = wat::parse_str("(module (func (result v128) v128.const i32x4 0 0 0 0))");
         validate(&simd.expect("valid"), &engine).expect("tier one");
     }
+
+    /// A small generator (xorshift64*), so that a failure can be repeated from its seed.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
+        }
+    }
+
+    fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
+        let mut mutant = bytes.to_vec();
+        for _ in 0..=random.below(4) {
+            let at = random.below(mutant.len().max(1));
+            match random.below(5) {
+                0 => mutant.truncate(at),
+                1 => mutant.insert(at.min(mutant.len()), random.below(256) as u8),
+                2 if !mutant.is_empty() => {
+                    mutant.remove(at);
+                }
+                3 if !mutant.is_empty() => mutant[at] = 0xff,
+                _ if !mutant.is_empty() => mutant[at] ^= 1 << random.below(8),
+                _ => {}
+            }
+        }
+        mutant
+    }
+
+    #[test]
+    fn a_hundred_thousand_mutants_cause_no_panic() {
+        let settings = crate::engine::compile_settings(crate::engine::EngineKind::Concurrent);
+        let engine = Engine::new(&settings).expect("an engine");
+        let seeds = [
+            r#"(module (import "holm:core/1" "log" (func (param i32 i32 i32)))
+                (memory (export "memory") 1) (table 3 funcref) (global (mut i64) (i64.const 1))
+                (type $log (func (param i32 i32 i32)))
+                (func (export "alloc") (param i32) (result i32)
+                  (block (loop (br_if 1 (local.get 0)))) i32.const 0)
+                (func (export "handle") (param i32 i32) (result i32)
+                  (block (block (br_table 0 1 0 (local.get 0))))
+                  (call_indirect (type $log) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))
+                  i32.const 0)
+                (elem (i32.const 0) 0 1) (data (i32.const 0) "hello"))"#,
+            r#"(component
+                (type $t (instance (export "r" (type (sub resource))) (type (list string)) (export "l" (type (eq 1)))))
+                (import "wasi:http/types@0.2.0" (instance (type $t)))
+                (core module $m (func (export "f") (param i32) (result i32) local.get 0))
+                (core instance $i (instantiate $m))
+                (func $f (param "x" u32) (result u32) (canon lift (core func $i "f")))
+                (component $c (type (record (field "a" (tuple u8 string)))))
+                (instance $x (export "handle" (func $f)))
+                (export "wasi:http/incoming-handler@0.2.0" (instance $x)))"#,
+        ];
+        let mut n_sniffed = 0;
+        for (index, text) in seeds.iter().enumerate() {
+            let bytes = wat::parse_str(text).expect("valid text");
+            for seed in 1..=50_000_u64 {
+                let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+                let mutant = mutate(&bytes, &mut random);
+                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    let sniffed = sniff(&mutant).is_ok();
+                    let _ = validate(&mutant, &engine);
+                    sniffed
+                }));
+                match outcome {
+                    Ok(sniffed) => n_sniffed += usize::from(sniffed),
+                    Err(_) => panic!("mutant {seed} of text {index} caused a panic"),
+                }
+            }
+        }
+        assert!(
+            n_sniffed > 100,
+            "the mutants reach past the first checks: {n_sniffed}"
+        );
+    }
 }

@@ -395,7 +395,7 @@ async fn unknown_fetch_handles_and_denied_hosts_are_error_numbers() {
 }
 
 /// Answers every connection with `200` and the body `hello`, until dropped.
-async fn upstream() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+pub(crate) async fn upstream() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -413,7 +413,7 @@ async fn upstream() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
     (address, task)
 }
 
-fn granted(address: std::net::SocketAddr) -> impl FnOnce(&mut model::FunctionConfig) {
+pub(crate) fn granted(address: std::net::SocketAddr) -> impl FnOnce(&mut model::FunctionConfig) {
     move |config| {
         let rule = format!("private:{address}");
         config.egress = vec![rule.parse().expect("a rule")];

@@ -18,8 +18,12 @@ fn thread_cpu() -> Duration {
     )
 }
 
-/// The delays of `n` calls beyond `expected`, sorted: what the thread did in between, by its own CPU
-/// time. So other work on the machine, which takes the thread off its core, does not count.
+/// How long before the next request of a client.
+const PAUSE: Duration = Duration::from_millis(3);
+
+/// The delays of `n` calls beyond `expected`, from the moment each is due, sorted. By the CPU time of
+/// the thread, which is never idle beside hogs: so other work on the machine, which takes the thread off
+/// its core, does not count.
 async fn delays(
     canary: &Rc<Function>,
     target: &str,
@@ -29,10 +33,9 @@ async fn delays(
     let mut delays = Vec::new();
     for _ in 0..n {
         let began = thread_cpu();
+        tokio::time::sleep(PAUSE).await;
         canary.get(target).await.expect("the canary answers");
-        delays.push((thread_cpu() - began).saturating_sub(expected));
-        // The next request comes later, as from a client.
-        tokio::time::sleep(Duration::from_millis(3)).await;
+        delays.push((thread_cpu() - began).saturating_sub(PAUSE + expected));
     }
     delays.sort();
     delays

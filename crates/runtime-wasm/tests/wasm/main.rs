@@ -6,5 +6,6 @@ mod conformance;
 mod core_abi;
 mod fairness;
 mod limits;
+mod p2;
 mod slots;
 mod support;
