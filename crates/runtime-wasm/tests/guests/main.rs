@@ -6,6 +6,7 @@
 )]
 
 mod cgi;
+mod cgi_probe;
 mod harness;
 mod outbound;
 mod p3;
