@@ -1,0 +1,253 @@
+//! Judges one request head, line by line as it arrives. Strict where RFC 9112 lets a server be lenient.
+//!
+//! Refuses to know where the bytes come from, and everything about a request that does not concern its
+//! framing or syntax: `Host`, `Expect` and paths are judged where HTTP/2 has them too.
+
+use memchr::{memchr, memrchr};
+use model::Code;
+
+use super::framer::FramerLimits;
+use super::refusal::Refusal;
+
+/// The longest method.
+const METHOD_BYTES_MAX: usize = 32;
+
+/// How the body behind a head is framed (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// This many bytes; 0 when there is no body.
+    Length(u64),
+    /// In chunks.
+    Chunked,
+}
+
+/// A head under way. Positions count from the head's first byte; nothing is scanned twice.
+#[derive(Debug, Default)]
+pub(super) struct HeadScan {
+    /// Where the line under way starts.
+    line_start: usize,
+    /// Up to where no line end was found.
+    searched: usize,
+    has_request_line: bool,
+    is_http_10: bool,
+    n_headers: usize,
+    content_length: Option<u64>,
+    is_chunked: bool,
+}
+
+impl HeadScan {
+    /// Looks at `bytes`, which start with the head's first byte: those of the last call and more. Gives
+    /// the head's length and the framing behind it once the head is complete.
+    pub(super) fn advance(
+        &mut self,
+        bytes: &[u8],
+        limits: &FramerLimits,
+    ) -> Result<Option<(usize, Framing)>, Refusal> {
+        loop {
+            let Some(found) = memchr(b'\n', &bytes[self.searched..]) else {
+                self.searched = bytes.len();
+                self.check_unfinished(bytes, limits)?;
+                return Ok(None);
+            };
+            let line_feed = self.searched + found;
+            let line = bytes[self.line_start..line_feed]
+                .strip_suffix(b"\r")
+                .ok_or(Refusal::head("a line of the head ends in a bare line feed"))?;
+            let next = line_feed + 1;
+            self.line_start = next;
+            self.searched = next;
+            if !self.has_request_line {
+                // Empty lines before a request are to be ignored (RFC 9112, section 2.2); they count as
+                // part of the head, so that they cannot go on forever.
+                if !line.is_empty() {
+                    self.take_request_line(line, limits)?;
+                }
+            } else if line.is_empty() {
+                check_size(next, limits)?;
+                return Ok(Some((next, self.framing()?)));
+            } else {
+                self.take_header_line(line, limits)?;
+            }
+            check_size(next, limits)?;
+        }
+    }
+
+    /// Ends what cannot become a head any more before it is complete.
+    fn check_unfinished(&self, bytes: &[u8], limits: &FramerLimits) -> Result<(), Refusal> {
+        let line = &bytes[self.line_start..];
+        if !self.has_request_line
+            && let Some(first) = line.first()
+        {
+            // A TLS handshake or another protocol shows itself by its first byte.
+            if !is_token_byte(*first) && *first != b'\r' {
+                return Err(Refusal::head("the connection does not speak HTTP"));
+            }
+            if line.len() > METHOD_BYTES_MAX && memchr(b' ', &line[..=METHOD_BYTES_MAX]).is_none() {
+                return Err(Refusal::head("the request line is malformed"));
+            }
+            if line.len() > limits.uri_bytes_max + METHOD_BYTES_MAX + " HTTP/1.1\r".len() {
+                return Err(uri_too_long(limits));
+            }
+        }
+        check_size(bytes.len(), limits)
+    }
+
+    fn take_request_line(&mut self, line: &[u8], limits: &FramerLimits) -> Result<(), Refusal> {
+        const MALFORMED: Refusal = Refusal::head("the request line is malformed");
+        let method_end = memchr(b' ', line).ok_or(MALFORMED)?;
+        let target_end = memrchr(b' ', line).ok_or(MALFORMED)?;
+        let method = &line[..method_end];
+        let target = line.get(method_end + 1..target_end).ok_or(MALFORMED)?;
+        let version = &line[target_end + 1..];
+        if method.is_empty() || method.len() > METHOD_BYTES_MAX || !all(method, is_token_byte) {
+            return Err(Refusal::head("the method is malformed"));
+        }
+        if target.len() > limits.uri_bytes_max {
+            return Err(uri_too_long(limits));
+        }
+        // A fragment is never sent (RFC 9112, section 3.2), and URI parsers differ in what they drop.
+        if target.is_empty() || !all(target, |byte| (0x21..=0x7e).contains(&byte) && byte != b'#') {
+            return Err(Refusal::head("the request's URI is malformed"));
+        }
+        self.is_http_10 = match version {
+            b"HTTP/1.1" => false,
+            b"HTTP/1.0" => true,
+            _ => return Err(Refusal::head("the HTTP version is not 1.0 or 1.1")),
+        };
+        self.has_request_line = true;
+        Ok(())
+    }
+
+    fn take_header_line(&mut self, line: &[u8], limits: &FramerLimits) -> Result<(), Refusal> {
+        if matches!(line[0], b' ' | b'\t') {
+            return Err(Refusal::head("a header is folded over several lines"));
+        }
+        let colon = memchr(b':', line).ok_or(Refusal::head("a header line has no colon"))?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if name.is_empty() || !all(name, is_token_byte) {
+            return Err(Refusal::head("a header's name is malformed"));
+        }
+        if !all(value, is_value_byte) {
+            return Err(Refusal::head("a header's value holds a control character"));
+        }
+        self.n_headers += 1;
+        if self.n_headers > limits.n_headers_max {
+            let detail = "the request has too many headers";
+            return Err(Refusal::new(Code::HeadersTooLarge, detail).with_limit(
+                "n_headers_max",
+                limits.n_headers_max as u64,
+                "headers",
+            ));
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            self.take_content_length(value.trim_ascii())
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            self.take_transfer_encoding(value.trim_ascii())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn take_content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.content_length.is_some() {
+            return Err(Refusal::head("there is more than one Content-Length"));
+        }
+        // Digits and nothing else: no sign, no list, no white space inside.
+        let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+        let length = std::str::from_utf8(value).ok().filter(|_| is_number);
+        let length = length.and_then(|text| text.parse().ok());
+        self.content_length = length;
+        match length {
+            Some(_) => Ok(()),
+            None => Err(Refusal::head("the Content-Length is not a number")),
+        }
+    }
+
+    fn take_transfer_encoding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.is_chunked {
+            return Err(Refusal::head("there is more than one Transfer-Encoding"));
+        }
+        if self.is_http_10 {
+            return Err(Refusal::head("HTTP/1.0 has no Transfer-Encoding"));
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(Refusal::head(
+                "the only Transfer-Encoding here is `chunked`",
+            ));
+        }
+        self.is_chunked = true;
+        Ok(())
+    }
+
+    fn framing(&self) -> Result<Framing, Refusal> {
+        match (self.content_length, self.is_chunked) {
+            (Some(_), true) => Err(Refusal::head(
+                "Content-Length and Transfer-Encoding exclude each other",
+            )),
+            (_, true) => Ok(Framing::Chunked),
+            (length, false) => Ok(Framing::Length(length.unwrap_or(0))),
+        }
+    }
+}
+
+fn check_size(n_bytes: usize, limits: &FramerLimits) -> Result<(), Refusal> {
+    if n_bytes <= limits.head_bytes_max {
+        return Ok(());
+    }
+    let detail = "the request's head is too large";
+    Err(Refusal::new(Code::HeadersTooLarge, detail).with_limit(
+        "head_bytes_max",
+        limits.head_bytes_max as u64,
+        "bytes",
+    ))
+}
+
+fn uri_too_long(limits: &FramerLimits) -> Refusal {
+    Refusal::new(Code::UriTooLong, "the request's URI is too long").with_limit(
+        "uri_bytes_max",
+        limits.uri_bytes_max as u64,
+        "bytes",
+    )
+}
+
+/// Without an early exit, so that the compiler can look at many bytes at once.
+fn all(bytes: &[u8], is_good: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |good, byte| good & is_good(*byte))
+}
+
+/// `tchar` of RFC 9110, section 5.6.2.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let b = byte as u8;
+            table[byte] = b.is_ascii_alphanumeric()
+                || matches!(
+                    b,
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
+                );
+            byte += 1;
+        }
+        table
+    };
+    TABLE[usize::from(byte)]
+}
+
+/// What a field value may hold (RFC 9110, section 5.5): a bare CR, NUL and other controls are out.
+pub(super) fn is_value_byte(byte: u8) -> bool {
+    (byte >= 0x20 && byte != 0x7f) || byte == b'\t'
+}
