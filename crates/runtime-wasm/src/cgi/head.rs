@@ -186,6 +186,13 @@ mod tests {
         }
     }
 
+    #[track_caller]
+    fn check(output: &str, expected: &str) {
+        for n in [1, 2, 3, 7, 1_000] {
+            assert_eq!(shown(output, n), expected, "{output:?} in pieces of {n}");
+        }
+    }
+
     #[test]
     fn heads_are_read_however_they_are_cut() {
         for (output, expected) in [
@@ -209,6 +216,14 @@ mod tests {
             ),
             ("X-A: 1\nX-A: 2\n\n\n", "200|x-a=1|x-a=2|\n"),
             ("", "nothing"),
+        ] {
+            check(output, expected);
+        }
+    }
+
+    #[test]
+    fn faults_are_found_however_the_output_is_cut() {
+        for (output, expected) in [
             (
                 "\nbody",
                 "its output begins with an empty line where the header should be",
@@ -271,9 +286,7 @@ mod tests {
             ),
             ("x", "its output ended inside the header"),
         ] {
-            for n in [1, 2, 3, 7, 1_000] {
-                assert_eq!(shown(output, n), expected, "{output:?} in pieces of {n}");
-            }
+            check(output, expected);
         }
     }
 
