@@ -188,11 +188,8 @@ async fn upload(
     console: &Console,
 ) -> Result<(), ClientError> {
     let artifact = &local.artifact;
-    match client.find_artifact(artifact.digest).await {
-        Ok(_) => return Ok(()),
-        Err(ClientError::Problem(problem))
-            if problem.status == 404 || problem.code == Code::ArtifactUnknown => {}
-        Err(error) => return Err(error),
+    if client.find_artifact(artifact.digest).await?.is_present {
+        return Ok(());
     }
     let progress = Progress::bytes(console, "uploading", artifact.size_bytes);
     let bar = progress.clone();
@@ -227,11 +224,12 @@ fn text(published: &PublishResponse, style: Style) -> String {
     rows.push(("contract", published.contract.as_str().to_owned()));
     rows.push(("digest", published.digest.short()));
     for change in &published.changes {
+        let field = &change.field;
         let change = match (&change.from, &change.to) {
-            (Some(from), Some(to)) => format!("{}: {from} -> {to}", change.field),
-            (None, Some(to)) => format!("{}: {to} (new)", change.field),
-            (Some(from), None) => format!("{}: gone (was {from})", change.field),
-            (None, None) => change.field.clone(),
+            (Some(from), Some(to)) => format!("~ {field}: {from} -> {to}"),
+            (None, Some(to)) => format!("+ {field}: {to}"),
+            (Some(from), None) => format!("- {field}: {from}"),
+            (None, None) => format!("~ {field}"),
         };
         rows.push(("changed", change));
     }
@@ -248,6 +246,8 @@ fn headline(key: &FunctionKey, published: &PublishResponse) -> String {
         .live
         .map_or("none".to_owned(), |n| format!("v{n}"));
     if published.dry_run {
+        let live = published.live.or(published.previous_live);
+        let live = live.map_or("none".to_owned(), |n| format!("v{n}"));
         return if published.is_new {
             format!("{key}: this would be {version}; nothing was published, live is {live}")
         } else {
@@ -296,10 +296,10 @@ mod tests {
           class     wasm
           contract  wasi:http/0.2
           digest    2d711642b726
-          changed   artifact: aa -> bb
-                    env.B
-                    reuse: 8 (new)
-                    egress: gone (was x:443)
+          changed   ~ artifact: aa -> bb
+                    ~ env.B
+                    + reuse: 8
+                    - egress: x:443
         ");
     }
 
@@ -321,7 +321,7 @@ mod tests {
             "hello v3 is live again: the same content as before"
         );
         assert_eq!(
-            line(serde_json::json!({"dry_run": true, "version": null, "live": 2})),
+            line(serde_json::json!({"dry_run": true, "version": null, "live": null})),
             "hello: this would be the next version; nothing was published, live is v2"
         );
     }

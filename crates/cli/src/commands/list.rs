@@ -3,6 +3,7 @@
 use api::FunctionSummary;
 use clap::Args;
 use model::{FunctionKey, Namespace};
+use serde::Serialize;
 
 use crate::args::NodeArgs;
 use crate::console::Console;
@@ -27,6 +28,12 @@ pub struct ListArgs {
     pub node: NodeArgs,
 }
 
+/// The answer for programs: as the API's page, without a next one.
+#[derive(Serialize)]
+struct Listed {
+    functions: Vec<FunctionSummary>,
+}
+
 /// Lists all functions, or those of a namespace.
 pub async fn run(
     args: &ListArgs,
@@ -35,7 +42,7 @@ pub async fn run(
 ) -> Result<u8, anyhow::Error> {
     let functions = session.client.list_all(args.namespace.as_ref()).await?;
     if args.node.json {
-        console.json(&serde_json::json!({ "functions": functions }))?;
+        console.json(&Listed { functions })?;
     } else if functions.is_empty() {
         console.note("no functions yet; publish one with: holm deploy PATH");
     } else {

@@ -58,7 +58,9 @@ pub async fn run(
         tail: args.tail,
     };
     let mut stream = session.client.logs(&args.function.key()?, &query).await?;
+    let mut is_empty = true;
     while let Some(record) = stream.next().await? {
+        is_empty = false;
         if args.node.json {
             console.result_line(serde_json::to_string(&record)?)?;
             continue;
@@ -71,6 +73,9 @@ pub async fn run(
         }
         let line = line(&record, console.style());
         console.result_line(line)?;
+    }
+    if is_empty && !args.node.json {
+        console.note("nothing was written, or nothing of it is kept any more");
     }
     Ok(EXIT_DONE)
 }

@@ -1,6 +1,6 @@
 //! `holm receipt`.
 
-use api::{Margin, ReceiptResponse};
+use api::{Margin, Price, ReceiptResponse};
 use clap::Args;
 use model::InvocationId;
 
@@ -80,13 +80,20 @@ fn text(response: &ReceiptResponse, style: Style) -> String {
         ("body in", quantity::bytes(receipt.bytes_in)),
         ("body out", quantity::bytes(receipt.bytes_out)),
         ("log", log),
-        ("price", response.price.text.clone()),
+        ("price", price(&response.price)),
     ];
     let head = format!("{}\n{}", style.bold(receipt.id), fields(&rows, style));
     if response.margins.is_empty() {
         return head;
     }
     format!("{head}\n{}", margins(&response.margins).render(style))
+}
+
+fn price(price: &Price) -> String {
+    if price.nano == 0 && price.currency.is_empty() {
+        return "none: the node has no price table".to_owned();
+    }
+    price.text.clone()
 }
 
 fn margins(margins: &[Margin]) -> Table {

@@ -108,6 +108,7 @@ fn table(response: &UsageResponse) -> Table {
         key, "CALLS", "ERRORS", "COLD", "RUN", "CPU", "IN", "OUT", "PRICE",
     ];
     let mut table = (1..headings.len()).fold(Table::new(&headings), Table::right);
+    let is_free = response.currency.is_empty() && response.rows.iter().all(|r| r.price_nano == 0);
     for row in &response.rows {
         let key = if row.key.is_empty() {
             "total"
@@ -123,7 +124,11 @@ fn table(response: &UsageResponse) -> Table {
             quantity::duration_ns(row.cpu_ns),
             quantity::bytes(row.bytes_in),
             quantity::bytes(row.bytes_out),
-            row.price.clone(),
+            if is_free {
+                "-".to_owned()
+            } else {
+                row.price.clone()
+            },
         ]);
     }
     table
