@@ -55,6 +55,7 @@ async fn measure() {
     );
     let wasm = WasmRuntime::new(config, egress).expect("this host can run WebAssembly");
     println!("{:?}", wasm.availability());
+    print_memory("idle");
 
     let noop = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -76,6 +77,13 @@ async fn measure() {
             println!("{micros:8.2} µs per {kind} call   {name}");
         }
     }
+    print_memory("after all");
+}
+
+fn print_memory(when: &str) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find(|line| line.starts_with("VmRSS"));
+    println!("{} ({when})", resident.unwrap_or("VmRSS: unknown"));
 }
 
 async fn prepare(

@@ -47,9 +47,12 @@ impl Compiler {
             .acquire()
             .await
             .expect("the semaphore is never closed");
+        // The worker runs in another directory.
+        let absolute =
+            |path: &Path| std::path::absolute(path).map_err(|error| internal("ask", &error));
         let request = Request {
-            module: module.to_owned(),
-            output: output.to_owned(),
+            module: absolute(module)?,
+            output: absolute(output)?,
             memory_bytes_max: self.limits.memory_bytes_max,
             cpu_s_max: self.limits.cpu_s_max,
             output_bytes_max: self.limits.output_bytes_max,

@@ -59,14 +59,13 @@ pub(crate) struct Compiled {
 
 /// Runs the worker: reads a request from standard input, answers on standard output.
 pub fn main() -> ExitCode {
-    let answer = match serve() {
-        Ok(answer) => answer,
-        Err(error) => {
-            // Standard error goes to the node's log.
-            let _ = writeln!(io::stderr(), "compile worker: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let answer = serve().unwrap_or_else(|error| Answer::Refused {
+        code: match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::StoreFull,
+            _ => Code::Internal,
+        },
+        detail: format!("the compile worker: {error}"),
+    });
     let written = serde_json::to_vec(&answer)
         .map_err(io::Error::from)
         .and_then(|text| io::stdout().write_all(&text));

@@ -92,7 +92,8 @@ fn run_settings(kind: EngineKind, config: &WasmConfig, scan: bool) -> Config {
     let n_slots = config.n_slots;
     let mut pool = PoolingAllocationConfig::new();
     pool.total_memories(n_slots)
-        .total_stacks(n_slots)
+        // One for the call; a 0.3 guest may have several tasks on stacks of their own.
+        .total_stacks(n_slots.saturating_mul(2))
         .total_tables(n_slots.saturating_mul(4))
         .total_component_instances(n_slots)
         .total_core_instances(n_slots.saturating_mul(CORE_INSTANCES_PER_STORE_MAX))

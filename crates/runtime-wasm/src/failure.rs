@@ -27,11 +27,8 @@ pub(crate) fn of_run(error: &wasmtime::Error, host: &HostState) -> Failure {
 
 /// What kept an instance from starting.
 pub(crate) fn of_start(error: &wasmtime::Error, host: &HostState) -> Failure {
-    if error.is::<PoolConcurrencyLimitError>() {
-        return Failure::new(Code::NodeAtCapacity, "all WebAssembly slots are in use")
-            .with_retry_after_s(1);
-    }
-    if host.limiter.was_denied() && !error.is::<Trap>() {
+    let is_full = error.is::<PoolConcurrencyLimitError>();
+    if host.limiter.was_denied() && !is_full && !error.is::<Trap>() {
         return memory_exhausted(host);
     }
     let failure = of_run(error, host);
@@ -47,7 +44,6 @@ pub(crate) fn of_start(error: &wasmtime::Error, host: &HostState) -> Failure {
                 None => failed,
             }
         }
-        Code::Internal => Failure::new(Code::InitFailed, one_line(error)),
         _ => failure,
     }
 }
@@ -62,6 +58,10 @@ pub(crate) fn is_clean_exit(error: &wasmtime::Error) -> bool {
 fn classify(error: &wasmtime::Error, host: &HostState) -> Failure {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return failure.clone();
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Failure::new(Code::NodeAtCapacity, "all WebAssembly slots are in use")
+            .with_retry_after_s(1);
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         let is_stack = matches!(trap, Trap::StackOverflow);

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use runtime::{Body, LogStream};
 use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, ModuleExport, Store, TypedFunc};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
-use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder, WasiView as _};
 
 use crate::failure;
 use crate::guest::Guest;
@@ -29,6 +29,11 @@ use crate::host::{HasHost, HostState, new_store};
 use crate::stdio::LogOut;
 use head::HeadReader;
 use stdio::{Output, Stdin, Stdout};
+
+/// Things that one `poll_oneoff` may wait for, and what else the host keeps for a program.
+const RESOURCES_MAX: usize = 1_000;
+/// Random bytes that one call may ask for.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// The host's functions, bound once per engine.
 pub(crate) struct CgiLinker(Linker<CgiState>);
@@ -131,8 +136,12 @@ impl Guest for CgiGuest {
             // The request brings environment and streams; nothing runs before it but a start section.
             wasi: WasiCtxBuilder::new().build_p1(),
         };
+        let memory_bytes_max = state.host.function.config.limits.memory_bytes_max;
         let mut store = new_store(&prepared.engine, state)
             .map_err(|error| Failure::new(Code::Internal, failure::one_line(&error)))?;
+        // Programs write what they have in one call, and here nothing of it is copied before there is
+        // room: any buffer that fits into the program's memory may be written.
+        store.set_hostcall_fuel(usize::try_from(memory_bytes_max).unwrap_or(usize::MAX));
         match Self::instantiate(&prepared, &mut store).await {
             Ok(start) => Ok(Self { store, start }),
             Err(error) => Err(failure::of_start(&error, store.data().host())),
@@ -196,7 +205,9 @@ impl CgiGuest {
                 output,
             })
             .stderr(LogOut::new(shared, LogStream::Stderr))
+            .max_random_size(RANDOM_BYTES_MAX)
             .build_p1();
+        state.wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
         Ok(())
     }
 }

@@ -78,7 +78,7 @@ impl CorePrepared {
         let alloc = export(
             "alloc",
             "a function (i32) -> i32",
-            &is_func(&[i32.clone()], &[i32.clone()]),
+            &is_func(std::slice::from_ref(&i32), std::slice::from_ref(&i32)),
         )?;
         let handle = export(
             "handle",

@@ -20,6 +20,10 @@ use crate::failure;
 use crate::guest::Guest;
 use crate::host::{HasHost, HostState, SandboxShared, new_store};
 
+/// Tasks, threads, streams, futures and sets of them that one instance may have at the same time: the host
+/// keeps a few hundred bytes of its own for each.
+const CONCURRENT_MAX: usize = 10_000;
+
 /// The host's functions, bound once per engine.
 pub(crate) struct P3Linker(Linker<ComponentState>);
 
@@ -75,6 +79,9 @@ impl Guest for P3Guest {
     async fn start(prepared: Arc<P3Prepared>, host: HostState) -> Result<Self, Failure> {
         let mut store = new_store(&prepared.engine, ComponentState::new(host))
             .map_err(|error| Failure::new(Code::Internal, failure::one_line(&error)))?;
+        if let Some(table) = store.concurrent_resource_table() {
+            table.set_max_capacity(CONCURRENT_MAX);
+        }
         match prepared.pre.instantiate_async(&mut store).await {
             Ok(service) => Ok(Self { store, service }),
             Err(error) => Err(failure::of_start(&error, store.data().host())),

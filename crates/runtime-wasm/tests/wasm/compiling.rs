@@ -363,3 +363,36 @@ async fn a_giant_function_of_locals_written_by_hand_is_refused() {
         .expect("refused");
     assert!((400..500).contains(&failure.code().status()), "{failure}");
 }
+
+#[tokio::test]
+async fn a_module_that_cannot_be_read_is_no_fault_of_the_module() {
+    let world = World::new();
+    let path = world.dir.path().join("module.wasm");
+    std::fs::write(&path, noop()).expect("writable");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o000)).expect("sets");
+    // Root reads it all the same; then it is simply compiled.
+    let as_root = rustix::process::geteuid().is_root();
+    let bytes = noop();
+    let artifact = model::Artifact {
+        digest: model::Digest::of(&bytes),
+        size_bytes: bytes.len() as u64,
+        kind: model::ArtifactKind::Wasm,
+    };
+    let request = |artifact_path: PathBuf| runtime::PrepareRequest {
+        function: "guest.test".parse().expect("a valid key"),
+        config: std::sync::Arc::new(FunctionConfig::defaults(model::Isolation::Wasm)),
+        artifact: artifact.clone(),
+        artifact_path,
+    };
+    use runtime::Runtime as _;
+    let gone = request(world.dir.path().join("absent.wasm"));
+    let failure = world
+        .runtime
+        .prepare(gone)
+        .await
+        .map(drop)
+        .expect_err("absent");
+    assert_eq!(failure.code(), Code::Internal, "{failure}");
+    let result = world.runtime.prepare(request(path)).await.map(drop);
+    assert_eq!(result.is_ok(), as_root);
+}
