@@ -207,8 +207,12 @@ mod tests {
     #[test]
     fn an_empty_file_is_the_defaults_and_parts_may_be_set() {
         assert_eq!(read("").expect("valid"), NodeConfig::default());
-        let config = read("[meter.prices]\ncurrency = \"EUR\"\n[wasm]\nn_slots = 2000\n").expect("valid");
-        assert_eq!((config.meter.prices.currency.as_str(), config.wasm.n_slots), ("EUR", 2000));
+        let config =
+            read("[meter.prices]\ncurrency = \"EUR\"\n[wasm]\nn_slots = 2000\n").expect("valid");
+        assert_eq!(
+            (config.meter.prices.currency.as_str(), config.wasm.n_slots),
+            ("EUR", 2000)
+        );
     }
 
     #[test]
@@ -217,12 +221,19 @@ mod tests {
             ("a = 1\n", &["node.toml", "line 1", "`a`"][..]),
             ("[wasm]\nn_slots = \"x\"\n", &["line 2", "n_slots"]),
             ("[wasm]\nn_slots = 1\n", &["n_instances_max", "n_slots"]),
-            ("[gateway]\nhead_timeout_ms = 0\n", &["gateway.head_timeout_ms"]),
+            (
+                "[gateway]\nhead_timeout_ms = 0\n",
+                &["gateway.head_timeout_ms"],
+            ),
         ] {
             let failure = read(text).expect_err(text);
             assert_eq!(failure.code(), Code::ConfigInvalid);
             for part in parts {
-                assert!(failure.detail().contains(part), "{part} in {}", failure.detail());
+                assert!(
+                    failure.detail().contains(part),
+                    "{part} in {}",
+                    failure.detail()
+                );
             }
         }
     }

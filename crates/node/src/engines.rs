@@ -50,21 +50,21 @@ pub fn probe(config: &NodeConfig) -> Vec<(Isolation, Availability)> {
 }
 
 /// Every engine of this release.
-pub(crate) fn runtimes(
-    config: &NodeConfig,
-    own: &Arc<OwnListeners>,
-) -> Vec<Arc<dyn Runtime>> {
+pub(crate) fn runtimes(config: &NodeConfig, own: &Arc<OwnListeners>) -> Vec<Arc<dyn Runtime>> {
     let engines = [wasm(config, own)];
     engines
         .into_iter()
-        .map(|runtime| if config.production { refuse_weak(runtime) } else { runtime })
+        .map(|runtime| {
+            if config.production {
+                refuse_weak(runtime)
+            } else {
+                runtime
+            }
+        })
         .collect()
 }
 
-fn wasm(
-    config: &NodeConfig,
-    own: &Arc<OwnListeners>,
-) -> Arc<dyn Runtime> {
+fn wasm(config: &NodeConfig, own: &Arc<OwnListeners>) -> Arc<dyn Runtime> {
     let settings = &config.wasm;
     let mut wasm = WasmConfig::new(
         config.data_dir.join("cache/wasm"),

@@ -15,7 +15,7 @@ use control::{AdminToken, Control, ControlDeps, ControlError, ControlHandle, Nod
 use egress::{Listener, OwnListeners};
 use gateway::{Gateway, GatewayDeps, GatewayHandle};
 use invoker::{Invoker, InvokerDeps};
-use meter::{Flusher, Logs, Meter};
+use meter::{Flusher, Logs, Meter, PrometheusText};
 use model::{Code, Digest, Failure};
 use runtime::Availability;
 use store::{BlobStore, Catalog};
@@ -73,7 +73,7 @@ impl Node {
         };
         let (meter, flusher) = Meter::new(&config.meter, store.clone())
             .map_err(|error| Failure::new(Code::Internal, format!("the meter: {error}")))?;
-        let logs = Arc::new(Logs::new(&config.logs));
+        let logs = Logs::new(config.logs.clone(), Arc::new(unix_ms));
         let invoker = Invoker::new(
             config.invoker.clone(),
             InvokerDeps {
@@ -85,13 +85,15 @@ impl Node {
         );
         warn_of_weakness(&invoker);
 
-        let gateway = Gateway::start(
-            config.gateway.clone(),
-            GatewayDeps {
+        let gateway = {
+            let deps = GatewayDeps {
                 catalog: Arc::clone(&catalog),
                 invoker: Arc::clone(&invoker),
-            },
-        )?;
+            };
+            // Where it fails, it drops event loops of its own, which only a blocking thread may.
+            let gateway = config.gateway.clone();
+            blocking(move || Gateway::start(gateway, deps).map_err(Failure::from)).await?
+        };
         own.add(Listener::Gateway, gateway.local_addr());
         let is_ready = Arc::new(AtomicBool::new(true));
         let facts = facts(&config, gateway.local_addr())?;
@@ -101,7 +103,7 @@ impl Node {
                 catalog: Arc::clone(&catalog),
                 blobs: store.clone(),
                 invoker: Arc::clone(&invoker),
-                metrics: metrics_page(&meter, &logs, &gateway),
+                more_metrics: gateway_metrics(&gateway),
                 meter,
                 logs,
                 token,
@@ -154,7 +156,11 @@ impl Node {
         let n_cut = self.gateway.shutdown(self.drain).await;
         let n_left = self.invoker.drain(ADMIN_GRACE).await;
         if n_cut + n_left > 0 {
-            tracing::warn!(n_cut, n_left, "invocations were cut off at the end of the drain time");
+            tracing::warn!(
+                n_cut,
+                n_left,
+                "invocations were cut off at the end of the drain time"
+            );
         }
         self.housekeeping.abort();
         self.admin.shutdown(ADMIN_GRACE).await;
@@ -220,21 +226,13 @@ fn facts(config: &NodeConfig, gateway: SocketAddr) -> Result<NodeFacts, Failure>
         data_dir: config.data_dir.clone(),
         engines_dir: config.engines_dir.clone(),
         ceilings: config.ceilings.clone(),
-        prices: config.meter.prices.clone(),
         config: value,
     })
 }
 
-fn metrics_page(
-    meter: &Arc<Meter>,
-    logs: &Arc<Logs>,
-    gateway: &GatewayHandle,
-) -> Arc<dyn Fn() -> String + Send + Sync> {
-    let (meter, logs) = (Arc::clone(meter), Arc::clone(logs));
+fn gateway_metrics(gateway: &GatewayHandle) -> Box<dyn Fn(&mut PrometheusText) + Send + Sync> {
     let stats = Arc::clone(gateway.stats());
-    Arc::new(move || {
-        meter::metrics::render(&meter, &logs, |text| crate::metrics::gateway(&stats, text))
-    })
+    Box::new(move |text| crate::metrics::gateway(&stats, text))
 }
 
 fn warn_of_weakness(invoker: &Invoker) {
@@ -246,7 +244,9 @@ fn warn_of_weakness(invoker: &Invoker) {
 }
 
 fn unix_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -44,8 +44,9 @@ fn every_request_gets_a_fresh_instance_unless_reuse_is_said() {
         };
         (0..6).map(|_| next()).collect()
     };
-    assert_eq!(counts("fresh"), ["1"; 6]);
-    assert_eq!(counts("reused"), ["1", "2", "3", "1", "2", "3"]);
+    // The guest counts in a global and in its memory, and answers the sum.
+    assert_eq!(counts("fresh"), ["2"; 6]);
+    assert_eq!(counts("reused"), ["2", "4", "6", "2", "4", "6"]);
 }
 
 #[test]

@@ -13,13 +13,13 @@ fn a_slot_is_clean_for_the_next_guest() {
     for round in 0..200 {
         client.request("GET", "/function/dirty/", &[], b"");
         assert_eq!(
-            client.answer().expect("an answer").text(),
+            client.answer().expect("an answer").text().trim(),
             "dirtied",
             "round {round}"
         );
         client.request("GET", "/function/clean/", &[], b"");
         assert_eq!(
-            client.answer().expect("an answer").text(),
+            client.answer().expect("an answer").text().trim(),
             "clean",
             "round {round}"
         );

@@ -165,7 +165,7 @@ fn traps_are_named_and_the_slot_is_clean_again() {
         ("trap-div0", "divide by zero"),
         ("trap-indirect", "indirect call"),
         ("stack-overflow", "stack"),
-        ("alloc-outside", "out of bounds"),
+        ("alloc-outside", "outside the memory"),
     ] {
         let (answer, _) = run(&node, guest, "", "/");
         assert_eq!(answer.status, 502, "{guest}: {}", answer.text());
