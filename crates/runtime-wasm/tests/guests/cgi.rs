@@ -409,3 +409,50 @@ async fn files_and_sockets_are_not_there() {
         "200|x-a=b|none"
     );
 }
+
+#[tokio::test]
+async fn one_write_may_be_as_large_as_the_memory() {
+    const BYTES: usize = 16 << 20;
+    let text = format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 300)
+  (data (i32.const 16) "X-A: b\n\n")
+  (func $write (param $at i32) (param $n i32)
+    (i32.store (i32.const 0) (local.get $at))
+    (i32.store (i32.const 4) (local.get $n))
+    (if (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))
+      (then unreachable)))
+  (func (export "_start")
+    (call $write (i32.const 16) (i32.const 8))
+    (call $write (i32.const 1024) (i32.const {BYTES}))))"#
+    );
+    let function = Function::new(&wat::parse_str(&text).unwrap()).await;
+    assert_eq!(function.invoke(get("/")).await.body().await.len(), BYTES);
+}
+
+#[tokio::test]
+async fn floods_of_host_calls_are_refused() {
+    // Waits for 10,000 clocks at once, and asks for 64 MiB of randomness.
+    for (import, call) in [
+        (
+            "(import \"wasi_snapshot_preview1\" \"poll_oneoff\"
+               (func $f (param i32 i32 i32 i32) (result i32)))",
+            "(call $f (i32.const 0) (i32.const 1048576) (i32.const 10000) (i32.const 2097152))",
+        ),
+        (
+            "(import \"wasi_snapshot_preview1\" \"random_get\"
+               (func $f (param i32 i32) (result i32)))",
+            "(call $f (i32.const 0) (i32.const 67108864))",
+        ),
+    ] {
+        let text = format!(
+            "(module {import} (memory (export \"memory\") 1100)
+               (func (export \"_start\") (drop {call})))"
+        );
+        let function = Function::new(&wat::parse_str(&text).unwrap()).await;
+        let outcome = function.invoke(get("/")).await;
+        assert_eq!(outcome.failure_code(), Some(Code::HostcallLimit), "{call}");
+    }
+}
