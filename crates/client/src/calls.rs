@@ -35,8 +35,7 @@ impl Client {
             .request(operation.method(), operation.path())
             .body(empty());
         let request = request.expect("the parts were checked before");
-        let response = self.send(request, Some(self.answer_timeout)).await?;
-        let bytes = self.collect(response, METRICS_BYTES_MAX).await?;
+        let bytes = self.call_for_bytes(request, METRICS_BYTES_MAX).await?;
         String::from_utf8(bytes.into()).map_err(|error| self.protocol(error.to_string()))
     }
 

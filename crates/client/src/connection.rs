@@ -1,7 +1,6 @@
 //! One exchange: connect, send, read the head; then the body as JSON, or as it comes.
 
 use std::error::Error as _;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
@@ -61,7 +60,6 @@ impl Client {
     pub(crate) async fn send(
         &self,
         request: Request<RequestBody>,
-        answer_timeout: Option<Duration>,
     ) -> Result<Response<Incoming>, ClientError> {
         let stream = self.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
@@ -72,19 +70,10 @@ impl Client {
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        let answer = sender.send_request(request);
-        let response = match answer_timeout {
-            None => answer.await,
-            Some(limit) => {
-                tokio::time::timeout(limit, answer)
-                    .await
-                    .map_err(|_| ClientError::Timeout {
-                        url: self.url(),
-                        seconds: limit.as_secs(),
-                    })?
-            }
-        };
-        let response = response.map_err(|error| self.broken(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.broken(&error))?;
         if is_problem(&response) {
             return Err(self.problem_of(response).await);
         }
@@ -96,24 +85,41 @@ impl Client {
         &self,
         request: Request<RequestBody>,
     ) -> Result<T, ClientError> {
-        let response = self.send(request, Some(self.answer_timeout)).await?;
-        let bytes = self.collect(response, JSON_ANSWER_BYTES_MAX).await?;
+        let bytes = self.call_for_bytes(request, JSON_ANSWER_BYTES_MAX).await?;
         serde_json::from_slice(&bytes).map_err(|error| self.protocol(error.to_string()))
     }
 
-    /// The body whole; refused when the status is no success.
-    pub(crate) async fn collect(
+    /// A call whose answer is read whole, in `answer_timeout` altogether.
+    pub(crate) async fn call_for_bytes(
         &self,
-        response: Response<Incoming>,
+        request: Request<RequestBody>,
         bytes_max: usize,
     ) -> Result<Bytes, ClientError> {
-        let status = response.status();
-        if !status.is_success() {
-            return Err(self.protocol(format!("status {status} without a problem document")));
-        }
-        self.read(response.into_body(), bytes_max).await
+        let exchange = async {
+            let response = self.send(request).await?;
+            let status = response.status();
+            if !status.is_success() {
+                return Err(self.protocol(format!("status {status} without a problem document")));
+            }
+            self.read(response.into_body(), bytes_max).await
+        };
+        self.in_time(exchange).await
     }
 
+    /// What an exchange comes to, if it does in `answer_timeout`.
+    pub(crate) async fn in_time<T>(
+        &self,
+        exchange: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let limit = self.answer_timeout;
+        let in_time = tokio::time::timeout(limit, exchange).await;
+        in_time.map_err(|_| ClientError::Timeout {
+            url: self.url(),
+            seconds: limit.as_secs(),
+        })?
+    }
+
+    /// The body whole, at most `bytes_max` of it.
     pub(crate) async fn read(
         &self,
         body: Incoming,

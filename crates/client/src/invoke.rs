@@ -97,7 +97,7 @@ impl Client {
             headers.insert(CONTENT_LENGTH, length.into());
         }
         let request = builder.body(body).expect("the parts were checked before");
-        let response = self.send(request, None).await?;
+        let response = self.send(request).await?;
         let (head, body) = response.into_parts();
         if !head.headers.contains_key(api::header::ANSWER) {
             return Err(self.protocol(format!("status {} without `holm-answer`", head.status)));

@@ -24,7 +24,7 @@ impl Client {
         let uri = uri(operation, &path_of(function), query);
         let request = self.request(operation.method(), &uri).body(empty());
         let request = request.expect("the parts were checked before");
-        let response = self.send(request, Some(self.answer_timeout)).await?;
+        let response = self.in_time(self.send(request)).await?;
         if !response.status().is_success() {
             let cause = format!("status {} without a problem document", response.status());
             return Err(self.protocol(cause));

@@ -234,3 +234,28 @@ async fn a_file_that_shrinks_is_the_callers_fault() {
         .expect_err("too short");
     assert!(matches!(error, ClientError::Local(_)), "{error}");
 }
+
+#[tokio::test]
+async fn a_node_that_never_answers_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let mut config = ClientConfig::new(address.to_string(), None);
+    config.answer_timeout = std::time::Duration::from_millis(20);
+    let client = Client::new(config).expect("valid");
+    let error = client.live().await.expect_err("no answer");
+    assert!(matches!(error, ClientError::Timeout { .. }), "{error}");
+
+    // The head came, the body stops short of its length.
+    let server = tokio::spawn(async move {
+        // The one that was given up, then this one.
+        let (_given_up, _) = listener.accept().await.expect("a client");
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        stream.read_buf(&mut Vec::new()).await.expect("a request");
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{";
+        stream.write_all(head).await.expect("writable");
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    let error = client.live().await.expect_err("half an answer");
+    assert!(matches!(error, ClientError::Timeout { .. }), "{error}");
+    server.await.expect("the client left");
+}

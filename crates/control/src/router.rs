@@ -95,7 +95,8 @@ async fn around(operation: Operation, request: Request, next: Next) -> Response 
         let detail = format!("{} takes no body", operation.id());
         return Refusal::from(Failure::new(Code::InvalidArgument, detail)).into_response();
     }
-    let path = (operation.method() != ApiMethod::Get).then(|| request.uri().path().to_owned());
+    let changes = operation.method() != ApiMethod::Get && operation != Operation::Invoke;
+    let path = changes.then(|| request.uri().path().to_owned());
     let response = next.run(request).await;
     if let Some(path) = path {
         let status = response.status().as_u16();
@@ -118,4 +119,39 @@ async fn no_such_method(method: Method, uri: Uri) -> Refusal {
         format!("`{path}` has no method {method}"),
     )
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+    use crate::token::AdminToken;
+
+    #[tokio::test]
+    async fn a_bug_in_a_handler_costs_its_own_request_only() {
+        async fn bug() -> &'static str {
+            panic!("a bug")
+        }
+        let bound = "127.0.0.1:1".parse().expect("an address");
+        let guard = Arc::new(Guard::new(AdminToken::new("x"), &[], bound));
+        let router = Router::new()
+            .route("/live", get(bug))
+            .route("/ready", get(async || "fine"))
+            .layer(from_fn_with_state(guard, enter));
+        let service = TowerToHyperService::new(router);
+        for (path, status) in [("/live", 500), ("/ready", 200)] {
+            let request = Request::get(path)
+                .header("host", "localhost")
+                .body(Body::empty());
+            let response = service
+                .call(request.expect("a request"))
+                .await
+                .expect("an answer");
+            assert_eq!(response.status(), status);
+        }
+    }
 }

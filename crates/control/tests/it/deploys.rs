@@ -1,6 +1,6 @@
 //! Publishing, moving `live`, removing (A24, A52 concurrency, A53, A81 names).
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::{Change, ListQuery, VersionRef};
 use model::{ArtifactKind, Code, Digest, Isolation};
@@ -502,4 +502,77 @@ async fn hostile_names_are_refused_in_every_field() {
         assert!(!text.contains(['\u{1b}', '\r', '\0']), "{text:?}");
     }
     assert_eq!(node.catalog.snapshot().n_functions(), 0);
+}
+
+#[tokio::test]
+async fn a_hundred_redeploys_under_load_fail_nobody_and_show_nothing_old() {
+    const N_DEPLOYS: u64 = 100;
+    const N_CALLERS: usize = 4;
+    let node = Node::start().await;
+    let manifest = "reuse = 1000\n";
+    let deployed = AtomicU64::new(0);
+    node.try_deploy("f", "write 0", manifest)
+        .await
+        .expect("published");
+    let deploy = async {
+        for round in 1..=N_DEPLOYS {
+            node.try_deploy("f", &format!("write {round}"), manifest)
+                .await
+                .expect("published");
+            deployed.store(round, Ordering::Release);
+        }
+    };
+    let callers = (0..N_CALLERS).map(|_| async {
+        let mut n_calls = 0;
+        loop {
+            let begun_after = deployed.load(Ordering::Acquire);
+            let answer: u64 = node.call("f").await.parse().expect("a number");
+            assert!(
+                answer >= begun_after,
+                "{answer} after {begun_after} was live"
+            );
+            n_calls += 1;
+            if begun_after == N_DEPLOYS {
+                break n_calls;
+            }
+        }
+    });
+    let callers = futures_util::future::join_all(callers);
+    let ((), n_calls): ((), Vec<u64>) = tokio::join!(deploy, callers);
+    assert!(
+        n_calls.iter().sum::<u64>() > N_DEPLOYS,
+        "there was load: {n_calls:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_runs_when_a_version_is_replaced_or_removed_finishes_on_it() {
+    let node = Node::start().await;
+    node.deploy("f", "write old-\nsleep 50\nwrite answer").await;
+    let mut called = Vec::new();
+    for replace in [true, false] {
+        let mut call = node
+            .client
+            .invoke(&key("f"), Default::default())
+            .await
+            .expect("the head");
+        assert_eq!(
+            call.chunk().await.expect("a chunk").expect("not the end"),
+            "old-"
+        );
+        if replace {
+            node.deploy("f", "write new").await;
+            assert_eq!(node.call("f").await, "new");
+            node.client
+                .rollback(&key("f"), None)
+                .await
+                .expect("rolled back");
+        } else {
+            node.client.remove(&key("f")).await.expect("removed");
+        }
+        called.push(call);
+    }
+    for call in called {
+        assert_eq!(call.bytes(100).await.expect("whole"), "answer");
+    }
 }

@@ -250,131 +250,143 @@ async fn every_operation_answers_as_the_document_says() {
         document: Document::read(),
         called: BTreeSet::new(),
     };
-    let function = "/v1/namespaces/team/functions/f";
-
-    tour.json(Operation::Live, "/live", None).await;
-    tour.json(Operation::Ready, "/ready", None).await;
-    tour.json(Operation::Node, "/v1/node", None).await;
-    tour.json(Operation::Config, "/v1/config", None).await;
-    let served = tour
-        .json(Operation::OpenApi, "/v1/openapi.json", None)
-        .await;
-    assert_eq!(
-        served, tour.document.0,
-        "the node serves the checked-in document"
-    );
-
-    let script = b"log hello\nenv GREETING\necho";
-    let digest = Digest::of(script).to_string();
-    let artifact = format!("/v1/artifacts/{digest}");
-    let absent = tour.json(Operation::FindArtifact, &artifact, None).await;
-    assert_eq!(absent["is_present"], false);
-    let body = Some(("application/octet-stream", script.to_vec()));
-    let response = tour.call(Operation::PutArtifact, &artifact, body).await;
-    let put: Value = serde_json::from_slice(response.body()).expect("JSON");
-    check(
-        &tour
-            .document
-            .answer(Operation::PutArtifact, "application/json"),
-        &put,
-        "putArtifact",
-    );
-    tour.json(Operation::FindArtifact, &artifact, None).await;
-
-    let manifest = "runtime = 'provided'\nhandler = 'a.b'\nreuse = 5\n[egress]\nallow = ['*.example']\n\
-                    [[routes]]\npath = '/x/*'\n[[routes]]\nhost = 'a.example'\npath = '/y'\n";
-    let mut publish = json!({
-        "manifest": manifest, "manifest_file": "holm.toml", "env": {"GREETING": "moin "},
-        "artifact": {"digest": digest, "size_bytes": script.len(), "kind": "wasm"}, "dry_run": true,
-    });
-    let versions = format!("{function}/versions");
-    tour.json(Operation::Publish, &versions, Some(publish.clone()))
-        .await;
-    publish["dry_run"] = false.into();
-    tour.json(Operation::Publish, &versions, Some(publish.clone()))
-        .await;
-    publish["env"]["GREETING"] = "hej ".into();
-    let second = tour
-        .json(Operation::Publish, &versions, Some(publish))
-        .await;
-    assert_eq!(second["changes"][0]["field"], "env.GREETING");
-
-    tour.json(
-        Operation::ListFunctions,
-        "/v1/functions?limit=1&namespace=team",
-        None,
-    )
-    .await;
-    tour.json(Operation::DescribeFunction, function, None).await;
-    tour.json(Operation::ListVersions, &versions, None).await;
-    let live = format!("{function}/aliases/live");
-    tour.json(Operation::SetLive, &live, Some(json!({"version": 1})))
-        .await;
-    tour.json(
-        Operation::Rollback,
-        &format!("{function}/rollback"),
-        Some(json!({})),
-    )
-    .await;
-
-    let invoke = format!("{function}/invoke?path=%2Fa&method=PUT");
-    let response = tour
-        .call(
-            Operation::Invoke,
-            &invoke,
-            Some(("text/plain", b"!".to_vec())),
-        )
-        .await;
-    assert_eq!(response.body(), "hej !");
-    let headers = &tour.document.operation(Operation::Invoke)["responses"]["200"]["headers"];
-    for name in headers.as_object().expect("headers").keys() {
-        assert!(response.headers().contains_key(name), "{name}");
-    }
-    let id = response.headers()[api::header::INVOCATION_ID]
-        .to_str()
-        .expect("text")
-        .to_owned();
-
-    tour.json(Operation::FindReceipt, &format!("/v1/receipts/{id}"), None)
-        .await;
-    for by in ["total", "function", "day"] {
-        tour.json(
-            Operation::Usage,
-            &format!("/v1/usage?by={by}&since=0"),
-            None,
-        )
-        .await;
-    }
-    let instances = tour.json(Operation::Instances, "/v1/instances", None).await;
-    assert_eq!(
-        instances["instances"][0]["state"], "idle",
-        "the function reuses its instances"
-    );
-    let response = tour
-        .call(Operation::Logs, &format!("{function}/logs?tail=5"), None)
-        .await;
-    assert_eq!(response.headers()["content-type"], api::NDJSON);
-    let schema = tour.document.answer(Operation::Logs, api::NDJSON);
-    let lines: Vec<&[u8]> = response
-        .body()
-        .split_inclusive(|byte| *byte == b'\n')
-        .collect();
-    assert_eq!(lines.len(), 1);
-    check(
-        &schema,
-        &serde_json::from_slice(lines[0]).expect("JSON"),
-        "logs",
-    );
-    let response = tour.call(Operation::Metrics, "/metrics", None).await;
-    let content_type = response.headers()["content-type"].to_str().expect("text");
-    assert!(content_type.starts_with("text/plain"), "{content_type}");
-    let text = std::str::from_utf8(response.body()).expect("text");
-    assert!(text.contains("faas_invocations_total"), "{text}");
-    tour.json(Operation::RemoveFunction, function, None).await;
-
+    tour.look_at_the_node().await;
+    tour.publish().await;
+    tour.look_at_the_function().await;
+    tour.call_and_account().await;
+    tour.json(Operation::RemoveFunction, FUNCTION, None).await;
     let all: BTreeSet<_> = Operation::ALL
         .iter()
         .map(|operation| operation.id())
         .collect();
     assert_eq!(tour.called, all, "every operation was called");
+}
+
+const FUNCTION: &str = "/v1/namespaces/team/functions/f";
+
+const SCRIPT: &[u8] = b"log hello\nenv GREETING\necho";
+
+const MANIFEST: &str = "runtime = 'provided'\nhandler = 'a.b'\nreuse = 5\n\
+                        [egress]\nallow = ['*.example']\n\
+                        [[routes]]\npath = '/x/*'\n\
+                        [[routes]]\nhost = 'a.example'\npath = '/y'\n";
+
+impl Tour {
+    async fn look_at_the_node(&mut self) {
+        self.json(Operation::Live, "/live", None).await;
+        self.json(Operation::Ready, "/ready", None).await;
+        self.json(Operation::Node, "/v1/node", None).await;
+        self.json(Operation::Config, "/v1/config", None).await;
+        let served = self
+            .json(Operation::OpenApi, "/v1/openapi.json", None)
+            .await;
+        assert_eq!(
+            served, self.document.0,
+            "the node serves the checked-in document"
+        );
+    }
+
+    async fn publish(&mut self) {
+        let digest = Digest::of(SCRIPT).to_string();
+        let artifact = format!("/v1/artifacts/{digest}");
+        let absent = self.json(Operation::FindArtifact, &artifact, None).await;
+        assert_eq!(absent["is_present"], false);
+        let body = Some(("application/octet-stream", SCRIPT.to_vec()));
+        let response = self.call(Operation::PutArtifact, &artifact, body).await;
+        let put: Value = serde_json::from_slice(response.body()).expect("JSON");
+        let schema = self
+            .document
+            .answer(Operation::PutArtifact, "application/json");
+        check(&schema, &put, "putArtifact");
+        self.json(Operation::FindArtifact, &artifact, None).await;
+
+        let mut publish = json!({
+            "manifest": MANIFEST, "manifest_file": "holm.toml", "env": {"GREETING": "moin "},
+            "artifact": {"digest": digest, "size_bytes": SCRIPT.len(), "kind": "wasm"},
+            "dry_run": true,
+        });
+        let versions = format!("{FUNCTION}/versions");
+        self.json(Operation::Publish, &versions, Some(publish.clone()))
+            .await;
+        publish["dry_run"] = false.into();
+        self.json(Operation::Publish, &versions, Some(publish.clone()))
+            .await;
+        publish["env"]["GREETING"] = "hej ".into();
+        let second = self
+            .json(Operation::Publish, &versions, Some(publish))
+            .await;
+        assert_eq!(second["changes"][0]["field"], "env.GREETING");
+    }
+
+    async fn look_at_the_function(&mut self) {
+        let page = "/v1/functions?limit=1&namespace=team";
+        self.json(Operation::ListFunctions, page, None).await;
+        self.json(Operation::DescribeFunction, FUNCTION, None).await;
+        self.json(
+            Operation::ListVersions,
+            &format!("{FUNCTION}/versions"),
+            None,
+        )
+        .await;
+        let live = format!("{FUNCTION}/aliases/live");
+        self.json(Operation::SetLive, &live, Some(json!({"version": 1})))
+            .await;
+        self.json(
+            Operation::Rollback,
+            &format!("{FUNCTION}/rollback"),
+            Some(json!({})),
+        )
+        .await;
+    }
+
+    async fn call_and_account(&mut self) {
+        let invoke = format!("{FUNCTION}/invoke?path=%2Fa&method=PUT");
+        let body = Some(("text/plain", b"!".to_vec()));
+        let response = self.call(Operation::Invoke, &invoke, body).await;
+        assert_eq!(response.body(), "hej !");
+        let headers = &self.document.operation(Operation::Invoke)["responses"]["200"]["headers"];
+        for name in headers.as_object().expect("headers").keys() {
+            assert!(response.headers().contains_key(name), "{name}");
+        }
+        let id = response.headers()[api::header::INVOCATION_ID]
+            .to_str()
+            .expect("text")
+            .to_owned();
+
+        self.json(Operation::FindReceipt, &format!("/v1/receipts/{id}"), None)
+            .await;
+        for by in ["total", "function", "day"] {
+            self.json(
+                Operation::Usage,
+                &format!("/v1/usage?by={by}&since=0"),
+                None,
+            )
+            .await;
+        }
+        let instances = self.json(Operation::Instances, "/v1/instances", None).await;
+        assert_eq!(
+            instances["instances"][0]["state"], "idle",
+            "the function reuses its instances"
+        );
+        let response = self
+            .call(Operation::Logs, &format!("{FUNCTION}/logs?tail=5"), None)
+            .await;
+        assert_eq!(response.headers()["content-type"], api::NDJSON);
+        let schema = self.document.answer(Operation::Logs, api::NDJSON);
+        let lines: Vec<&[u8]> = response
+            .body()
+            .split_inclusive(|byte| *byte == b'\n')
+            .collect();
+        assert_eq!(lines.len(), 1);
+        check(
+            &schema,
+            &serde_json::from_slice(lines[0]).expect("JSON"),
+            "logs",
+        );
+        let response = self.call(Operation::Metrics, "/metrics", None).await;
+        let content_type = response.headers()["content-type"].to_str().expect("text");
+        assert!(content_type.starts_with("text/plain"), "{content_type}");
+        let text = std::str::from_utf8(response.body()).expect("text");
+        assert!(text.contains("faas_invocations_total"), "{text}");
+    }
 }
