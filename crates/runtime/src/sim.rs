@@ -232,7 +232,7 @@ impl Sandbox for SimSandbox {
                 big_left: 0,
             };
             let mut head = Response::new(());
-            let first = run.to_chunk(&mut head).await?;
+            let first = run.next_chunk(&mut head).await?;
             let body = match first {
                 None => {
                     run.finish();
@@ -283,7 +283,7 @@ impl Run {
     }
 
     /// Runs to the next chunk; `None` at the script's end. Steps that concern the head change `head`.
-    async fn to_chunk(&mut self, head: &mut Response<()>) -> Result<Option<Chunk>, Failure> {
+    async fn next_chunk(&mut self, head: &mut Response<()>) -> Result<Option<Chunk>, Failure> {
         if self.big_left > 0 {
             let n_bytes = self.big_left.min(CHUNK_BYTES);
             self.big_left -= n_bytes;
@@ -320,7 +320,7 @@ impl Run {
                 }
                 Step::Big(n_bytes) => {
                     self.big_left = n_bytes;
-                    return Box::pin(self.to_chunk(head)).await;
+                    return Box::pin(self.next_chunk(head)).await;
                 }
                 Step::Write(text) => text,
                 Step::Count => self.sandbox.n_served.load(Ordering::Acquire).to_string(),
@@ -368,7 +368,7 @@ impl SimBody {
     fn running(mut run: Run) -> Self {
         Self::Running(Box::pin(async move {
             let mut late_head = Response::new(());
-            let chunk = run.to_chunk(&mut late_head).await;
+            let chunk = run.next_chunk(&mut late_head).await;
             (run, chunk)
         }))
     }
