@@ -53,17 +53,7 @@ impl Node {
     /// The code says what is in the way: `DataDirLocked`, `SchemaTooNew`, `StoreCorrupt`, `PortInUse`,
     /// `ConfigInvalid`.
     pub async fn start(config: NodeConfig) -> Result<Self, Failure> {
-        let data_dir = config.data_dir.clone();
-        let store = blocking(move || SqliteStore::open(&data_dir).map_err(Failure::from)).await?;
-        let store = Arc::new(store);
-        let catalog = {
-            let store = Arc::clone(&store);
-            blocking(move || Catalog::open(store).map_err(Failure::from)).await?
-        };
-        let catalog = Arc::new(catalog);
-        for conflict in catalog.route_conflicts_at_open() {
-            tracing::warn!("{conflict}");
-        }
+        let (store, catalog) = open_store(config.data_dir.clone()).await?;
         let token = admin_token(&config.data_dir)?;
 
         let own = Arc::new(OwnListeners::default());
@@ -171,6 +161,20 @@ impl Node {
             Err(error) => tracing::error!("writing the last receipts: {error}"),
         }
     }
+}
+
+/// Locks the data directory and reads the catalog from it.
+async fn open_store(data_dir: PathBuf) -> Result<(Arc<SqliteStore>, Arc<Catalog>), Failure> {
+    let (store, catalog) = blocking(move || {
+        let store = Arc::new(SqliteStore::open(&data_dir)?);
+        let catalog = Catalog::open(store.clone())?;
+        Ok((store, Arc::new(catalog)))
+    })
+    .await?;
+    for conflict in catalog.route_conflicts_at_open() {
+        tracing::warn!("{conflict}");
+    }
+    Ok((store, catalog))
 }
 
 /// Looks after what nobody asks for.
