@@ -74,7 +74,8 @@ pub struct Http2Config {
     /// Streams that a caller reset before we looked at them; more close the connection (rapid reset,
     /// CVE-2023-44487).
     pub n_pending_resets_max: usize,
-    /// Streams that we reset for the caller's errors; more close the connection (CVE-2025-8671).
+    /// Streams that we reset for the caller's errors; more close the connection (CVE-2025-8671). Streams
+    /// above `n_streams_max` count, which an honest caller may open before it knows that limit.
     pub n_error_resets_max: usize,
     /// Bytes that a caller may send ahead on one stream.
     pub stream_window_bytes: u32,
@@ -135,7 +136,7 @@ impl Default for Http2Config {
         Self {
             n_streams_max: 128,
             n_pending_resets_max: 20,
-            n_error_resets_max: 256,
+            n_error_resets_max: 1024,
             stream_window_bytes: 256 * 1024,
             connection_window_bytes: 1024 * 1024,
             send_buffer_bytes_max: 128 * 1024,
@@ -351,6 +352,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_table_changes_what_it_names() {
+        let config: GatewayConfig = toml::from_str(
+            "address = \"0.0.0.0:80\"\nidle_timeout_ms = 5\n[http2]\nn_streams_max = 7\n",
+        )
+        .expect("valid");
+        assert_eq!(config.address.port(), 80);
+        assert_eq!((config.idle_timeout_ms, config.http2.n_streams_max), (5, 7));
+        assert_eq!(
+            config.head_timeout_ms,
+            GatewayConfig::default().head_timeout_ms
+        );
+        let error = toml::from_str::<GatewayConfig>("idle_timeout = 5").expect_err("no such knob");
+        assert!(error.to_string().contains("idle_timeout"), "{error}");
     }
 
     #[test]

@@ -415,3 +415,16 @@ fn a_caller_who_goes_away_cancels_the_invocation() {
     }
     wait_until("the connections are gone", || node.n_connections() == 0);
 }
+
+#[test]
+fn values_beyond_ascii_and_tabs_pass_unchanged() {
+    let node = Node::start();
+    let mut client = node.connect();
+    let mut request = format!("GET /function/echo/ {HEAD}X-Tab: a\tb\r\nX-Raw: ").into_bytes();
+    request.extend([0xe9, b' ', 0xff]);
+    request.extend(b"\r\n\r\n");
+    for _ in 0..2 {
+        client.send(&request);
+        assert_eq!(client.answer().status, 200);
+    }
+}

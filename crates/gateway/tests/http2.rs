@@ -206,6 +206,9 @@ fn many_streams_at_once() {
     let node = Node::start();
     block_on(async {
         let client = connect(node.address).await;
+        // After this the client knows how many streams it may open at once.
+        let hello = request(Method::GET, "http://a.test/function/hello/");
+        send(&client, hello, None).await.expect("an answer");
         let calls = (0..500).map(|_| {
             let client = client.clone();
             tokio::spawn(async move {

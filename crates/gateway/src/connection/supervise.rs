@@ -77,7 +77,10 @@ impl Supervisor {
         if self.state.is_draining() {
             self.end(server.as_mut());
         }
-        if server.as_mut().poll(context).is_ready() {
+        if let Poll::Ready(served) = server.as_mut().poll(context) {
+            if let Err(error) = served {
+                tracing::debug!(%error, caller = %self.state.caller, "a connection broke");
+            }
             return Poll::Ready(End::Closed);
         }
         while let Some((until, due)) = self.deadline() {
