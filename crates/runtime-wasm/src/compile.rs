@@ -110,7 +110,7 @@ impl Compiler {
             return memory();
         }
         let failure = match status.signal().and_then(Signal::from_named_raw) {
-            Some(Signal::XCPU | Signal::KILL) => {
+            Some(Signal::XCPU) => {
                 let seconds = limits.cpu_s_max;
                 limit("cpu", format!("{seconds} s"), "needs too much CPU time")
             }
@@ -122,8 +122,8 @@ impl Compiler {
                     "compiles to too large a file",
                 )
             }
-            // The allocator gives up by aborting.
-            Some(Signal::ABORT) => memory(),
+            // The allocator gives up by aborting; the kernel, short of memory, kills.
+            Some(Signal::ABORT | Signal::KILL) => memory(),
             // Stack overflow, or a bug that the process boundary kept from the node.
             _ => Failure::new(
                 Code::CompileLimit,

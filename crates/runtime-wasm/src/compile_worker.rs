@@ -108,7 +108,6 @@ fn confine(request: &Request) -> io::Result<()> {
     for (resource, limit) in [
         (Resource::Core, 0),
         (Resource::As, request.memory_bytes_max),
-        (Resource::Cpu, request.cpu_s_max),
         (Resource::Fsize, request.output_bytes_max),
         // Its own thread pool, no children.
         (Resource::Nofile, 32),
@@ -122,6 +121,14 @@ fn confine(request: &Request) -> io::Result<()> {
             },
         )?;
     }
+    // The signal at the first limit says which it was; the second is certain.
+    setrlimit(
+        Resource::Cpu,
+        Rlimit {
+            current: Some(request.cpu_s_max),
+            maximum: Some(request.cpu_s_max + 2),
+        },
+    )?;
     // Less important than serving; not worth failing for.
     let _ = rustix::process::nice(NICE);
     Ok(())

@@ -29,11 +29,24 @@ pub(crate) struct Exchange {
     pub(crate) source: Option<GuestBodySource>,
     /// The source may be another body that the guest passes on: it goes on after the guest has ended.
     pub(crate) is_relay: bool,
+    is_answered: bool,
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
 }
 
 impl Exchange {
+    /// Takes the head, once it is there.
+    pub(crate) fn take_head(&mut self) -> Option<Result<Parts, Failure>> {
+        let head = self.head.take();
+        self.is_answered |= head.is_some();
+        head
+    }
+
+    /// Whether there is or was a head.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.is_answered || self.head.is_some()
+    }
+
     /// Whether another piece may be written now.
     pub(crate) fn has_room(&self) -> bool {
         self.chunks.len() < CHUNKS_MAX && self.tail.len() < CHUNK_BYTES_MAX

@@ -98,7 +98,7 @@ fn classify(error: &wasmtime::Error, host: &HostState) -> Failure {
 
 /// The function ran out of memory.
 pub(crate) fn memory_exhausted(host: &HostState) -> Failure {
-    let bytes = host.function.config.limits.memory_bytes_max;
+    let bytes = host.function().config.limits.memory_bytes_max;
     let mib = bytes / model::limits::MIB;
     Failure::new(
         Code::MemoryExhausted,

@@ -2,6 +2,7 @@
 //! for the response, and where log lines go.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use model::{Code, Failure, FunctionConfig, FunctionKey};
 use parking_lot::Mutex;
@@ -33,6 +34,8 @@ pub(crate) struct FunctionShared {
 
 /// What the driver of a sandbox (`run`) shares with the host functions inside its store.
 pub(crate) struct SandboxShared {
+    /// Held here once per sandbox: the count of references is shared between all cores.
+    pub(crate) function: Arc<FunctionShared>,
     pub(crate) cpu: CpuMeter,
     pub(crate) exchange: Mutex<Exchange>,
     pub(crate) log: Mutex<LogPort>,
@@ -40,24 +43,25 @@ pub(crate) struct SandboxShared {
 }
 
 impl SandboxShared {
-    pub(crate) fn new(cpu_ms_max: u64) -> Arc<Self> {
+    pub(crate) fn new(function: Arc<FunctionShared>) -> Arc<Self> {
         Arc::new(Self {
-            cpu: CpuMeter::new(cpu_ms_max),
+            cpu: CpuMeter::new(function.config.limits.cpu_ms_max),
+            function,
             exchange: Mutex::default(),
             log: Mutex::default(),
             seat: Seat::default(),
         })
     }
 
-    /// Called around each poll of the guest.
-    pub(crate) fn begin_poll(&self) {
+    /// Polls guest code on the sandbox's account.
+    ///
+    /// Gives what the guest came to in it, and the CPU time that it used in nanoseconds.
+    pub(crate) fn poll_guest<T>(&self, poll: impl FnOnce() -> Poll<T>) -> (Poll<T>, u64) {
+        let _in_guest = self.function.ticker.enter();
         self.cpu.begin_poll();
-    }
-
-    /// Gives the CPU time of the poll in nanoseconds.
-    pub(crate) fn end_poll(&self, is_pending: bool) -> u64 {
-        self.seat.after_poll(is_pending);
-        self.cpu.end_poll()
+        let poll = poll();
+        self.seat.after_poll(poll.is_pending());
+        (poll, self.cpu.end_poll())
     }
 }
 
@@ -113,24 +117,29 @@ impl LogPort {
 pub(crate) struct HostState {
     pub(crate) limiter: Limiter,
     pub(crate) shared: Arc<SandboxShared>,
-    pub(crate) function: Arc<FunctionShared>,
+    /// The instance cannot serve again, though nothing went wrong: its program has ended.
+    pub(crate) is_spent: bool,
     /// The invocation that runs now, or for which init runs.
     pub(crate) invocation: Option<Arc<InvocationContext>>,
 }
 
 impl HostState {
     pub(crate) fn new(
-        function: Arc<FunctionShared>,
         shared: Arc<SandboxShared>,
         invocation: Option<Arc<InvocationContext>>,
     ) -> Self {
         shared.log.lock().invocation = invocation.clone();
         Self {
-            limiter: Limiter::new(&function.config.limits),
+            limiter: Limiter::new(&shared.function.config.limits),
             shared,
-            function,
+            is_spent: false,
             invocation,
         }
+    }
+
+    /// What all sandboxes of the function share.
+    pub(crate) fn function(&self) -> &Arc<FunctionShared> {
+        &self.shared.function
     }
 
     /// Begins an invocation: CPU time counts from zero, output and log are its own.
@@ -197,7 +206,7 @@ fn on_epoch<T: HasHost>(context: StoreContextMut<'_, T>) -> wasmtime::Result<Upd
     let host = context.data().host();
     let tick = host.shared.cpu.tick();
     if tick.is_over_limit {
-        let limit_ms = host.function.config.limits.cpu_ms_max;
+        let limit_ms = host.function().config.limits.cpu_ms_max;
         return Err(wasmtime::Error::new(cpu_exhausted(limit_ms)));
     }
     if tick.slice_ns < SLICE_NS {

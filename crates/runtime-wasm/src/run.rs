@@ -15,7 +15,7 @@ use runtime::{Body, InvocationContext};
 
 use crate::exchange::GuestBodySource;
 use crate::head;
-use crate::host::{FunctionShared, SandboxShared};
+use crate::host::SandboxShared;
 
 /// The future of one run of a guest; ends with what came of it. It owns the store, and puts a guest
 /// that may serve again back into its sandbox before it ends.
@@ -26,7 +26,6 @@ pub(crate) struct Run {
     future: Option<GuestFuture>,
     result: Option<Result<(), Failure>>,
     shared: Arc<SandboxShared>,
-    function: Arc<FunctionShared>,
     context: Arc<InvocationContext>,
 }
 
@@ -34,14 +33,12 @@ impl Run {
     pub(crate) fn new(
         future: GuestFuture,
         shared: Arc<SandboxShared>,
-        function: Arc<FunctionShared>,
         context: Arc<InvocationContext>,
     ) -> Self {
         Self {
             future: Some(future),
             result: None,
             shared,
-            function,
             context,
         }
     }
@@ -51,10 +48,7 @@ impl Run {
         let Some(future) = &mut self.future else {
             return Poll::Ready(());
         };
-        let _in_guest = self.function.ticker.enter();
-        self.shared.begin_poll();
-        let poll = future.as_mut().poll(cx);
-        let cpu_ns = self.shared.end_poll(poll.is_pending());
+        let (poll, cpu_ns) = self.shared.poll_guest(|| future.as_mut().poll(cx));
         self.context.meter.add_cpu_ns(cpu_ns);
         let result = ready!(poll);
         self.result = Some(result);
@@ -69,7 +63,7 @@ impl Run {
     /// Lets the guest run until the head is there, or it ended without one.
     pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Parts, Failure>> {
         let is_done = self.poll_guest(cx).is_ready();
-        if let Some(head) = self.shared.exchange.lock().head.take() {
+        if let Some(head) = self.shared.exchange.lock().take_head() {
             return Poll::Ready(head.and_then(head::check));
         }
         if !is_done {
@@ -77,10 +71,7 @@ impl Run {
         }
         Poll::Ready(Err(match self.result.take() {
             Some(Err(failure)) => failure,
-            _ => Failure::new(
-                Code::NoResponse,
-                "the function ended without giving a response",
-            ),
+            _ => no_response(),
         }))
     }
 
@@ -110,6 +101,14 @@ impl Run {
         };
         Ok(Response::from_parts(head, body))
     }
+}
+
+/// The guest has ended and said nothing.
+pub(crate) fn no_response() -> Failure {
+    Failure::new(
+        Code::NoResponse,
+        "the function ended without giving a response",
+    )
 }
 
 /// Polls outside of tokio's cooperative budget: a task that has used its budget up would be told that
@@ -280,7 +279,8 @@ impl GuestBody {
             };
             let bytes = match piece.map(Frame::into_data) {
                 Ok(Ok(bytes)) => bytes,
-                // Trailers: only after all data.
+                // Not before data that is held back; a declared length leaves no place for them.
+                Ok(Err(_)) if self.length.is_some() => continue,
                 Ok(Err(trailers)) => return Poll::Ready(Some(Ok(trailers))),
                 Err(failure) => {
                     self.ended = true;

@@ -16,24 +16,20 @@ use runtime::{Body, BoxFuture, Event, Invocation, Sandbox};
 
 use crate::guest::Guest;
 use crate::host::FunctionShared;
-use crate::run::Run;
+use crate::run::{Run, no_response};
 
 /// An instance of contract `G`. The guest is inside while it is idle; a run takes it out.
 pub(crate) struct WasmSandbox<G> {
     guest: Mutex<Option<Box<G>>>,
-    function: Arc<FunctionShared>,
+    keeps_guests: bool,
 }
 
 impl<G: Guest> WasmSandbox<G> {
-    pub(crate) fn new(guest: Box<G>, function: Arc<FunctionShared>) -> Self {
+    pub(crate) fn new(guest: Box<G>, function: &FunctionShared) -> Self {
         Self {
             guest: Mutex::new(Some(guest)),
-            function,
+            keeps_guests: G::IS_REUSABLE && function.config.reuse > 1,
         }
-    }
-
-    fn keeps_guests(&self) -> bool {
-        G::IS_REUSABLE && self.function.config.reuse > 1
     }
 
     async fn run(self: Arc<Self>, invocation: Invocation) -> Result<Response<Body>, Failure> {
@@ -45,16 +41,18 @@ impl<G: Guest> WasmSandbox<G> {
         let is_head_request = request.method() == Method::HEAD;
         guest.host().begin(context.clone());
         let shared = guest.host().shared.clone();
-        let function = self.function.clone();
         let future = Box::pin(async move {
             let result = guest.serve(request).await;
-            guest.host().end();
-            if result.is_ok() && self.keeps_guests() {
+            let host = guest.host();
+            host.end();
+            let is_answered = host.shared.exchange.lock().is_answered();
+            let result = result.and_then(|()| is_answered.then_some(()).ok_or_else(no_response));
+            if result.is_ok() && !host.is_spent && self.keeps_guests {
                 *self.guest.lock() = Some(guest);
             }
             result
         });
-        let mut run = Run::new(future, shared, function, context);
+        let mut run = Run::new(future, shared, context);
         let head = std::future::poll_fn(|cx| run.poll_head(cx)).await?;
         run.into_response(head, is_head_request).await
     }
@@ -69,7 +67,7 @@ impl<G: Guest> Sandbox for WasmSandbox<G> {
     }
 
     fn is_reusable(&self) -> bool {
-        self.keeps_guests() && self.guest.lock().is_some()
+        self.keeps_guests && self.guest.lock().is_some()
     }
 
     fn stop(self: Arc<Self>, _grace: Duration) -> BoxFuture<()> {

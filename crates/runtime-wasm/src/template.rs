@@ -2,7 +2,7 @@
 //! artifact, and this function's configuration.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -44,10 +44,10 @@ async fn start<G: Guest>(
     request: StartRequest,
 ) -> Result<Started, Failure> {
     let began = Instant::now();
-    let shared = SandboxShared::new(function.config.limits.cpu_ms_max);
-    let host = HostState::new(function.clone(), shared.clone(), request.invocation.clone());
+    let shared = SandboxShared::new(function);
+    let host = HostState::new(shared.clone(), request.invocation.clone());
     let mut starting = pin!(G::start(prepared, host));
-    let mut poll = |cx: &mut Context<'_>| poll_metered(&function, &shared, starting.as_mut(), cx);
+    let mut poll = |cx: &mut Context<'_>| shared.poll_guest(|| starting.as_mut().poll(cx)).0;
 
     // Nearly every start is over within its first poll: only others need a timer.
     let first = std::future::poll_fn(|cx| Poll::Ready(poll(cx))).await;
@@ -63,7 +63,7 @@ async fn start<G: Guest>(
                 )
                 .with_limit(
                     "limits.start_timeout",
-                    format_args!("{} ms", function.config.limits.start_timeout_ms),
+                    format_args!("{} ms", shared.function.config.limits.start_timeout_ms),
                     "start_timeout under [limits] in holm.toml",
                 )),
             }
@@ -74,7 +74,7 @@ async fn start<G: Guest>(
         Ok(mut guest) => {
             guest.host().end();
             Ok(Started {
-                sandbox: Arc::new(WasmSandbox::new(Box::new(guest), function)),
+                sandbox: Arc::new(WasmSandbox::new(Box::new(guest), &shared.function)),
                 init: began.elapsed(),
                 init_cpu: Duration::from_nanos(cpu_ns),
             })
@@ -86,18 +86,4 @@ async fn start<G: Guest>(
             Err(failure)
         }
     }
-}
-
-/// Polls guest code on the function's account.
-fn poll_metered<F: Future>(
-    function: &FunctionShared,
-    shared: &SandboxShared,
-    future: Pin<&mut F>,
-    cx: &mut Context<'_>,
-) -> Poll<F::Output> {
-    let _in_guest = function.ticker.enter();
-    shared.begin_poll();
-    let poll = future.poll(cx);
-    shared.end_poll(poll.is_pending());
-    poll
 }

@@ -136,7 +136,7 @@ impl Guest for CgiGuest {
             // The request brings environment and streams; nothing runs before it but a start section.
             wasi: WasiCtxBuilder::new().build_p1(),
         };
-        let memory_bytes_max = state.host.function.config.limits.memory_bytes_max;
+        let memory_bytes_max = state.host.function().config.limits.memory_bytes_max;
         let mut store = new_store(&prepared.engine, state)
             .map_err(|error| Failure::new(Code::Internal, failure::one_line(&error)))?;
         // Programs write what they have in one call, and here nothing of it is copied before there is
@@ -191,13 +191,13 @@ impl CgiGuest {
         let environment = environment::of_request(
             &parts,
             body.size_hint().exact(),
-            &state.host.function.config,
+            &state.host.function().config,
             invocation.map_or(&Scheme::HTTP, |invocation| &invocation.scheme),
             invocation.and_then(|invocation| invocation.caller),
         )?;
         let shared = state.host.shared.clone();
         state.wasi = WasiCtxBuilder::new()
-            .arg(state.host.function.function.name.as_str())
+            .arg(state.host.function().function.name.as_str())
             .envs(&environment)
             .stdin(Stdin::new(body))
             .stdout(Stdout {

@@ -12,21 +12,19 @@ use wasmtime_wasi_http::{
 };
 
 use crate::exchange::CHUNK_BYTES_MAX;
-use crate::host::{FunctionShared, HostState, SandboxShared};
+use crate::host::{HostState, SandboxShared};
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type Sending = Box<dyn Future<Output = Result<(http::Response<WasiBody>, Io), Error>> + Send>;
 
 /// What `wasi:http` asks of its host.
 pub(super) struct Hooks {
-    function: Arc<FunctionShared>,
     shared: Arc<SandboxShared>,
 }
 
 impl Hooks {
     pub(super) fn new(host: &HostState) -> Self {
         Self {
-            function: host.function.clone(),
             shared: host.shared.clone(),
         }
     }
@@ -52,9 +50,9 @@ impl WasiHttpHooks for Hooks {
         options: Option<RequestOptions>,
         _response_processed: Io,
     ) -> Sending {
-        let function = self.function.clone();
         let shared = self.shared.clone();
         Box::new(async move {
+            let function = &shared.function;
             let options = options.unwrap_or_default();
             let outbound = Outbound {
                 function: &function.function,

@@ -51,7 +51,7 @@ impl ComponentState {
     /// `wasi:config`: the variables of the manifest's `[env]`.
     pub(super) fn config_variables(&self) -> &WasiConfigVariables {
         self.config_variables.get_or_init(|| {
-            let env = &self.host.function.config.env;
+            let env = &self.host.function().config.env;
             env.iter()
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect()
@@ -85,7 +85,7 @@ fn new_wasi(host: &HostState) -> WasiCtx {
     wasi.stdout(log(LogStream::Stdout))
         .stderr(log(LogStream::Stderr))
         .max_random_size(RANDOM_BYTES_MAX);
-    for (name, value) in &host.function.config.env {
+    for (name, value) in &host.function().config.env {
         wasi.env(name, value);
     }
     wasi.build()

@@ -112,7 +112,7 @@ fn admit_write(state: &mut CoreState, length: u32) -> Result<(), i32> {
     if state.phase == Phase::Head {
         state.send_head(StatusCode::OK, HeaderMap::new(), None);
     }
-    let body_bytes_max = state.host().function.config.limits.body_bytes_max;
+    let body_bytes_max = state.host().function().config.limits.body_bytes_max;
     let Phase::Body {
         length: declared,
         n_sent,
@@ -153,7 +153,7 @@ fn log(mut host: Host<'_>, level: u32, pointer: u32, length: u32) -> Result<()> 
         LogStream::Stdout
     };
     // No more than the log would take anyway: the rest would only be copied to be dropped.
-    let limit = state.host().function.config.limits.log_bytes_max;
+    let limit = state.host().function().config.limits.log_bytes_max;
     let kept = bytes.len().min(
         usize::try_from(limit)
             .unwrap_or(usize::MAX)
@@ -175,7 +175,7 @@ fn env_get(
     let Ok(name) = std::str::from_utf8(name) else {
         return Ok(errno::INVALID);
     };
-    let function = state.host().function.clone();
+    let function = state.host().function().clone();
     let value = function.config.env.get(name);
     let (target, _) = memory::with(&mut host, pointer, capacity)?;
     Ok(match value {
@@ -209,7 +209,12 @@ fn clock_unix_ns(_host: Host<'_>) -> i64 {
 }
 
 fn clock_monotonic_ns(host: Host<'_>) -> i64 {
-    host.data().host().function.clock_base.elapsed().as_nanos() as i64
+    host.data()
+        .host()
+        .function()
+        .clock_base
+        .elapsed()
+        .as_nanos() as i64
 }
 
 fn sleep_ms(host: Host<'_>, ms: i32) -> Pending<'_> {
@@ -227,7 +232,7 @@ fn sleep_ms(host: Host<'_>, ms: i32) -> Pending<'_> {
 
 fn fetch(mut host: Host<'_>, head: (u32, u32), body: (u32, u32)) -> Pending<'_> {
     Box::new(async move {
-        let body_bytes_max = host.data().host().function.config.limits.body_bytes_max;
+        let body_bytes_max = host.data().host().function().config.limits.body_bytes_max;
         memory::with(&mut host, body.0, body.1)?;
         let (bytes, state) = memory::with(&mut host, head.0, head.1)?;
         if state.phase == Phase::Outside {
@@ -244,7 +249,7 @@ fn fetch(mut host: Host<'_>, head: (u32, u32), body: (u32, u32)) -> Pending<'_> 
         // The one body that is copied whole, since the ABI passes it whole: the guest's own memory
         // limit and the body limit bound it.
         let body = Bytes::copy_from_slice(bytes);
-        let function = state.host().function.clone();
+        let function = state.host().function().clone();
         let shared = state.host().shared.clone();
         let answer = fetch::send(function, shared, head, body).await;
         Ok(match answer {

@@ -115,7 +115,7 @@ impl CoreState {
     }
 
     fn too_large(&self) -> Failure {
-        let limit = self.host.function.config.limits.body_bytes_max;
+        let limit = self.host.function().config.limits.body_bytes_max;
         Failure::new(
             Code::ResponseTooLarge,
             format!("the function's response is larger than {limit} bytes"),

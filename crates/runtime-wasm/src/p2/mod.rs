@@ -8,7 +8,6 @@ use model::{Code, Contract, Failure};
 use runtime::Body;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
@@ -86,11 +85,8 @@ impl Guest for P2Guest {
         match self.call(request).await {
             Ok(()) => Ok(()),
             // A program that ends itself well, after it answered or not.
-            Err(error)
-                if error
-                    .downcast_ref::<I32Exit>()
-                    .is_some_and(|exit| exit.0 == 0) =>
-            {
+            Err(error) if failure::is_clean_exit(&error) => {
+                self.host().is_spent = true;
                 Ok(())
             }
             Err(error) => Err(failure::of_run(&error, self.store.data().host())),

@@ -106,7 +106,10 @@ impl Guest for P3Guest {
         match run.await.and_then(|result| result) {
             Ok(served) => served,
             // A program that ends itself well after it answered.
-            Err(error) if failure::is_clean_exit(&error) => Ok(()),
+            Err(error) if failure::is_clean_exit(&error) => {
+                self.host().is_spent = true;
+                Ok(())
+            }
             Err(error) => Err(failure::of_run(&error, self.store.data().host())),
         }
     }

@@ -332,6 +332,8 @@ async fn compile_bombs_are_refused_or_bounded() {
             }
         };
         let result = world.try_bytes(&bytes, |_| {}).await;
+        let outcome = result.as_ref().map(drop).map_err(ToString::to_string);
+        println!("{what}: {outcome:?} after {:?}", began.elapsed());
         assert!(began.elapsed() < Duration::from_secs(40), "{what}");
         if let Err(failure) = result {
             assert!(

@@ -188,6 +188,12 @@ async fn ends_of_every_kind_have_their_codes() {
         };
         assert!(allowed.contains(&failure.code()), "{target}: {failure}");
     }
+    let (_world, function) = probe!(|config| config.reuse = 10);
+    for target in ["/exit?code=0", "/no-response", "/trap"] {
+        let sandbox = function.sandbox().await;
+        let result = function.call(&sandbox, get(target)).await;
+        assert!(result.is_err() && !sandbox.is_reusable(), "{target}");
+    }
     assert_eq!(
         function
             .get("/status?code=204")
