@@ -155,6 +155,8 @@ fn ends_in_number(label: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn target(uri: &str) -> Result<String, String> {
@@ -251,6 +253,29 @@ mod tests {
         assert_eq!(target("/relative").unwrap_err(), "InvalidRequest(Scheme)");
         let long = format!("http://{}.example/", "a".repeat(64));
         assert_eq!(target(&long).unwrap_err(), "HostMalformed");
+    }
+
+    proptest! {
+        /// What other programs' resolvers might take for an address is one here, or refused.
+        #[test]
+        fn no_host_hides_an_address(host in "[0-9a-fxA-FX.:%\\[\\]-]{1,24}") {
+            let Ok(uri) = format!("http://{host}/").parse::<Uri>() else {
+                return Ok(());
+            };
+            let Ok(target) = Target::of(&uri) else {
+                return Ok(());
+            };
+            let text = target.to_host_header();
+            prop_assert!(http::HeaderValue::try_from(&text).is_ok());
+            if let Host::Name(name) = &target.host {
+                let last = name.rsplit('.').next().unwrap_or_default();
+                prop_assert!(!last.starts_with(|first: char| first.is_ascii_digit()) || !ends_in_number(last));
+                prop_assert!(name.parse::<IpAddr>().is_err());
+            }
+            // One spelling: reading it again changes nothing.
+            let again = Target::of(&format!("http://{text}/").parse().unwrap());
+            prop_assert_eq!(again.ok(), Some(target));
+        }
     }
 
     #[test]

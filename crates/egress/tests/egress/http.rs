@@ -437,3 +437,23 @@ async fn dropping_the_response_closes_the_connection() {
     // The server drops its body when the client is gone: the sender goes with it.
     assert!(gone.await.is_err());
 }
+
+#[tokio::test]
+async fn the_system_resolves_names_of_this_host() {
+    let server = Server::start(echo_head).await;
+    let port = server.address.port();
+    let rule = format!("private:localhost:{port}");
+    let config = EgressConfig::default();
+    let function = Function::with(config, egress::SystemResolver, &[&rule]);
+    // The server listens on IPv4 only; where `localhost` is both, the other address is tried.
+    let url = format!("http://localhost:{port}/");
+    assert_eq!(function.get(&url).await.unwrap().status(), StatusCode::OK);
+    let missing = function.get("http://name.invalid/").await;
+    assert!(matches!(missing, Err(EgressError::Denied { .. })));
+    let function = Function::with(EgressConfig::default(), egress::SystemResolver, &["*"]);
+    let missing = function.get("http://name.invalid/").await;
+    assert!(
+        matches!(missing, Err(EgressError::DnsFailed { .. })),
+        "{missing:?}"
+    );
+}
