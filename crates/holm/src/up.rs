@@ -1,6 +1,5 @@
 //! `holm up`: configuration, logs, the node, and the signals that end it.
 
-use std::future::Future;
 use std::io::{self, IsTerminal as _};
 
 use cli::UpArgs;
@@ -153,16 +152,14 @@ impl Signals {
 }
 
 /// Ends with the first signal; the second one exits at once.
-fn until_stopped(mut signals: Signals) -> impl Future<Output = ()> + Send + 'static {
-    async move {
+async fn until_stopped(mut signals: Signals) {
+    signals.next().await;
+    tracing::info!("draining; a second signal exits at once");
+    tokio::spawn(async move {
         signals.next().await;
-        tracing::info!("draining; a second signal exits at once");
-        tokio::spawn(async move {
-            signals.next().await;
-            // As a shell reports a process that SIGINT ended.
-            std::process::exit(130);
-        });
-    }
+        // As a shell reports a process that SIGINT ended.
+        std::process::exit(130);
+    });
 }
 
 fn internal(what: &str, error: &io::Error) -> Failure {

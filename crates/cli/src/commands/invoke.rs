@@ -6,7 +6,7 @@ use std::path::Path;
 use api::{InvokeQuery, VersionRef};
 use clap::Args;
 use client::{Called, ClientError, Invocation, InvocationBody};
-use model::{FunctionKey, Side};
+use model::{Failure, FunctionKey, Side};
 use tokio::fs::File;
 
 use crate::args::{FunctionArgs, NodeArgs};
@@ -77,7 +77,8 @@ pub async fn run(
 ) -> Result<u8, anyhow::Error> {
     let function = args.function.key()?;
     let invocation = invocation(args).await?;
-    let mut called = session.client.invoke(&function, invocation).await?;
+    let called = session.client.invoke(&function, invocation).await;
+    let mut called = called.map_err(|error| with_log(error, &function))?;
     if args.include {
         show_head(&called, console);
     }
@@ -85,7 +86,7 @@ pub async fn run(
         match called.chunk().await {
             Ok(Some(chunk)) => console.result_bytes(&chunk)?,
             Ok(None) => break,
-            Err(error) => return Err(broken_off(error, &called, session).await),
+            Err(error) => return Err(broken_off(error, &called, &function, session).await),
         }
     }
     let status = called.status;
@@ -203,8 +204,30 @@ fn tell_refused(called: &Called, function: &FunctionKey, console: &mut Console) 
     }
 }
 
+/// A function's own failure left more in its log than callers are told.
+fn with_log(error: ClientError, function: &FunctionKey) -> anyhow::Error {
+    match error {
+        ClientError::Problem(problem) if problem.side == Side::Function => {
+            let id = problem
+                .instance
+                .as_deref()
+                .and_then(|instance| instance.strip_prefix("urn:uuid:"))
+                .map(|id| format!("holm logs {function} --invocation {id}"));
+            let mut refusal = Refusal::from(*problem);
+            refusal.hints.extend(id);
+            refusal.into()
+        }
+        other => other.into(),
+    }
+}
+
 /// An answer that broke off: the receipt says whether the function failed or the connection did.
-async fn broken_off(error: ClientError, called: &Called, session: &Session) -> anyhow::Error {
+async fn broken_off(
+    error: ClientError,
+    called: &Called,
+    function: &FunctionKey,
+    session: &Session,
+) -> anyhow::Error {
     let Some(id) = called.invocation() else {
         return error.into();
     };
@@ -218,13 +241,9 @@ async fn broken_off(error: ClientError, called: &Called, session: &Session) -> a
     else {
         return error.into();
     };
-    let failure = model::Failure::new(code, "the answer broke off: the function failed meanwhile");
-    let mut refusal = Refusal::from(failure.to_problem(Some(id)));
-    let function = &found.receipt.function;
-    refusal
-        .hints
-        .push(format!("holm logs {function} --invocation {id}"));
-    refusal.into()
+    let failure = Failure::new(code, "the answer broke off: the function failed meanwhile");
+    let problem = Box::new(failure.to_problem(Some(id)));
+    with_log(ClientError::Problem(problem), function)
 }
 
 #[cfg(test)]

@@ -148,8 +148,9 @@ fn the_network_is_closed_unless_the_manifest_opens_it() {
 
     let answer = node.get("opened", &path);
     assert_eq!((answer.status, answer.text().as_str()), (203, "hello"));
-    let request = server.join().expect("no panic");
-    assert!(request.starts_with("GET /there HTTP/1.1"), "{request}");
+    let request = server.join().expect("no panic").to_lowercase();
+    assert!(request.starts_with("get /there http/1.1"), "{request}");
+    assert!(request.contains("\r\ntraceparent: 00-"), "the trace goes on: {request}");
 }
 
 #[test]
