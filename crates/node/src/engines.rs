@@ -35,7 +35,7 @@ impl Default for CompileCommand {
 
 /// Which classes this host can run under `config`, and why not the others.
 pub fn probe(config: &NodeConfig) -> Vec<(Isolation, Availability)> {
-    let runtimes = runtimes(config, &Arc::default());
+    let runtimes = runtimes(config, &egress_client(config, Arc::default()));
     Isolation::ALL
         .into_iter()
         .map(|class| {
@@ -49,9 +49,14 @@ pub fn probe(config: &NodeConfig) -> Vec<(Isolation, Availability)> {
         .collect()
 }
 
+/// The way out of all functions, which keeps them away from `own`.
+pub(crate) fn egress_client(config: &NodeConfig, own: Arc<OwnListeners>) -> Arc<EgressClient> {
+    EgressClient::new(config.egress.to_config(), SystemResolver, own)
+}
+
 /// Every engine of this release.
-pub(crate) fn runtimes(config: &NodeConfig, own: &Arc<OwnListeners>) -> Vec<Arc<dyn Runtime>> {
-    let engines = [wasm(config, own)];
+pub(crate) fn runtimes(config: &NodeConfig, egress: &Arc<EgressClient>) -> Vec<Arc<dyn Runtime>> {
+    let engines = [wasm(config, egress)];
     engines
         .into_iter()
         .map(|runtime| {
@@ -64,7 +69,7 @@ pub(crate) fn runtimes(config: &NodeConfig, own: &Arc<OwnListeners>) -> Vec<Arc<
         .collect()
 }
 
-fn wasm(config: &NodeConfig, own: &Arc<OwnListeners>) -> Arc<dyn Runtime> {
+fn wasm(config: &NodeConfig, egress: &Arc<EgressClient>) -> Arc<dyn Runtime> {
     let settings = &config.wasm;
     let mut wasm = WasmConfig::new(
         config.data_dir.join("cache/wasm"),
@@ -81,8 +86,7 @@ fn wasm(config: &NodeConfig, own: &Arc<OwnListeners>) -> Arc<dyn Runtime> {
         timeout: Duration::from_secs(settings.compile_timeout_s),
         n_workers: settings.n_compile_workers,
     };
-    let client = EgressClient::new(config.egress.to_config(), SystemResolver, Arc::clone(own));
-    match WasmRuntime::new(wasm, client) {
+    match WasmRuntime::new(wasm, Arc::clone(egress)) {
         Ok(runtime) => runtime,
         Err(error) => Arc::new(Unavailable {
             isolation: Isolation::Wasm,

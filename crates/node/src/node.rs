@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::{AdminToken, Control, ControlDeps, ControlError, ControlHandle, NodeFacts};
-use egress::{Listener, OwnListeners};
+use egress::{EgressClient, Listener, OwnListeners};
 use gateway::{Gateway, GatewayDeps, GatewayHandle};
 use invoker::{Invoker, InvokerDeps};
 use meter::{Flusher, Logs, Meter, PrometheusText};
@@ -56,10 +56,11 @@ impl Node {
         let (store, catalog) = open_store(config.data_dir.clone()).await?;
         let token = admin_token(&config.data_dir)?;
 
-        let own = Arc::new(OwnListeners::default());
+        let own = Arc::new(known_listeners(&config));
+        let egress = engines::egress_client(&config, Arc::clone(&own));
         let runtimes = {
-            let (config, own) = (config.clone(), Arc::clone(&own));
-            blocking(move || Ok(engines::runtimes(&config, &own))).await?
+            let (config, egress) = (config.clone(), Arc::clone(&egress));
+            blocking(move || Ok(engines::runtimes(&config, &egress))).await?
         };
         let (meter, flusher) = Meter::new(&config.meter, store.clone())
             .map_err(|error| Failure::new(Code::Internal, format!("the meter: {error}")))?;
@@ -93,7 +94,7 @@ impl Node {
                 catalog: Arc::clone(&catalog),
                 blobs: store.clone(),
                 invoker: Arc::clone(&invoker),
-                more_metrics: gateway_metrics(&gateway),
+                more_metrics: more_metrics(&gateway, egress),
                 meter,
                 logs,
                 token,
@@ -234,9 +235,30 @@ fn facts(config: &NodeConfig, gateway: SocketAddr) -> Result<NodeFacts, Failure>
     })
 }
 
-fn gateway_metrics(gateway: &GatewayHandle) -> Box<dyn Fn(&mut PrometheusText) + Send + Sync> {
+/// The listeners as configured, before anything listens: so no function finds a moment in which they are
+/// not guarded. Ports that the system chooses are added when they are known.
+fn known_listeners(config: &NodeConfig) -> OwnListeners {
+    let own = OwnListeners::default();
+    for (listener, address) in [
+        (Listener::Gateway, config.gateway.address),
+        (Listener::Admin, config.admin.address),
+    ] {
+        if address.port() != 0 {
+            own.add(listener, address);
+        }
+    }
+    own
+}
+
+fn more_metrics(
+    gateway: &GatewayHandle,
+    egress: Arc<EgressClient>,
+) -> Box<dyn Fn(&mut PrometheusText) + Send + Sync> {
     let stats = Arc::clone(gateway.stats());
-    Box::new(move |text| crate::metrics::gateway(&stats, text))
+    Box::new(move |text| {
+        crate::metrics::gateway(&stats, text);
+        crate::metrics::egress(&egress.counts(), text);
+    })
 }
 
 fn warn_of_weakness(invoker: &Invoker) {
