@@ -74,7 +74,7 @@ impl AsRef<Seat> for SeatOwner {
     }
 }
 
-/// Where the guest's standard output and error go: to the log of the invocation that runs now.
+/// The way to the invocation that runs now: its log for standard output and error, its trace.
 #[derive(Default)]
 pub(crate) struct LogPort {
     invocation: Option<Arc<InvocationContext>>,
@@ -99,6 +99,19 @@ impl LogPort {
     pub(crate) fn note(&self, stream: LogStream, line: &[u8]) {
         if let Some(invocation) = &self.invocation {
             invocation.log(stream, line);
+        }
+    }
+
+    /// Names the invocation's span as the parent of an outbound request, unless the guest names one of its
+    /// own (W3C Trace Context, section 3.4).
+    pub(crate) fn continue_trace(&self, headers: &mut http::HeaderMap) {
+        const TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
+        let Some(invocation) = &self.invocation else {
+            return;
+        };
+        if let http::header::Entry::Vacant(vacant) = headers.entry(TRACEPARENT) {
+            let value = http::HeaderValue::try_from(invocation.trace.to_string());
+            vacant.insert(value.expect("hexadecimal digits and hyphens"));
         }
     }
 

@@ -60,8 +60,32 @@ struct Inner {
     cache: Cache,
     compiler: Compiler,
     egress: Arc<EgressClient>,
-    artifacts: Mutex<HashMap<Digest, Weak<Slot>>>,
+    artifacts: Mutex<Artifacts>,
     clock_base: std::time::Instant,
+}
+
+/// Artifacts that are in use, by digest.
+#[derive(Default)]
+struct Artifacts {
+    slots: HashMap<Digest, Weak<Slot>>,
+    /// The number of entries at which those that no function uses any more are forgotten.
+    purge_at: usize,
+}
+
+impl Artifacts {
+    fn slot(&mut self, digest: Digest) -> Arc<Slot> {
+        if let Some(slot) = self.slots.get(&digest).and_then(Weak::upgrade) {
+            return slot;
+        }
+        if self.slots.len() >= self.purge_at {
+            self.slots.retain(|_, slot| slot.strong_count() > 0);
+            // Twice what is in use: a purge costs each entry a constant.
+            self.purge_at = 2 * self.slots.len() + 64;
+        }
+        let slot = Arc::new(Slot::new());
+        self.slots.insert(digest, Arc::downgrade(&slot));
+        slot
+    }
 }
 
 /// One artifact that is prepared or being prepared, shared by all its functions. Lives as long as one
@@ -168,7 +192,7 @@ impl Inner {
         request: PrepareRequest,
     ) -> Result<Arc<dyn Template>, Failure> {
         let digest = request.artifact.digest;
-        let slot = self.slot(digest);
+        let slot = self.artifacts.lock().slot(digest);
         // Whoever comes first prepares; if they give up, the next one takes over.
         let prepared = slot
             .get_or_try_init(|| self.clone().prepare_artifact(digest, request.artifact_path))
@@ -184,18 +208,6 @@ impl Inner {
             _artifact: slot,
         });
         Ok(prepared.bound.template(function))
-    }
-
-    fn slot(&self, digest: Digest) -> Arc<Slot> {
-        let mut artifacts = self.artifacts.lock();
-        if let Some(slot) = artifacts.get(&digest).and_then(Weak::upgrade) {
-            return slot;
-        }
-        // The moment to forget artifacts that no function uses any more.
-        artifacts.retain(|_, slot| slot.strong_count() > 0);
-        let slot = Arc::new(Slot::new());
-        artifacts.insert(digest, Arc::downgrade(&slot));
-        slot
     }
 
     async fn prepare_artifact(

@@ -46,13 +46,14 @@ impl WasiHttpHooks for Hooks {
 
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
         _response_processed: Io,
     ) -> Sending {
         let shared = self.shared.clone();
         Box::new(async move {
             let function = &shared.function;
+            shared.log.lock().continue_trace(request.headers_mut());
             let options = options.unwrap_or_default();
             let outbound = Outbound {
                 function: &function.function,

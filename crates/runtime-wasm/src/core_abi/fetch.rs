@@ -78,7 +78,8 @@ pub(super) async fn send(
         HeadError::Invalid => errno::INVALID,
         HeadError::TooLarge => errno::LIMIT,
     })?;
-    let request = Request::from_parts(parts, Full::new(body));
+    let mut request = Request::from_parts(parts, Full::new(body));
+    shared.log.lock().continue_trace(request.headers_mut());
     let outbound = Outbound {
         function: &function.function,
         rules: &function.config.egress,

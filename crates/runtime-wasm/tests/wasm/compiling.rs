@@ -350,6 +350,17 @@ async fn compile_bombs_are_refused_or_bounded() {
 }
 
 #[tokio::test]
+async fn a_compilation_beyond_its_cpu_time_names_that_limit() {
+    let (_, functions) = bombs().swap_remove(3);
+    let bytes = wat::parse_str(format!("(module {CORE} {functions})")).expect("valid text");
+    let world = World::with(|config| config.compile.cpu_s_max = 1);
+    let failure = world.try_bytes(&bytes, |_| {}).await.err();
+    let failure = failure.expect("100,000 functions take longer than a second");
+    assert_eq!(failure.code(), Code::CompileLimit, "{failure}");
+    assert_eq!(failure.limit().expect("named").name, "wasm.compile.cpu");
+}
+
+#[tokio::test]
 async fn a_giant_function_of_locals_written_by_hand_is_refused() {
     // 2^32 - 1 locals in one declaration: 10 bytes that no text form writes.
     let mut module = b"\0asm\x01\0\0\0".to_vec();
