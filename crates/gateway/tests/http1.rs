@@ -428,3 +428,27 @@ fn values_beyond_ascii_and_tabs_pass_unchanged() {
         assert_eq!(client.answer().status, 200);
     }
 }
+
+#[test]
+fn every_character_in_a_uri_gets_a_proper_answer() {
+    let node = Node::start();
+    let mut odd = Vec::new();
+    for byte in 0x21..=0x7e_u8 {
+        let character = char::from(byte);
+        for target in [
+            format!("/function/inspect/a{character}b"),
+            format!("/function/inspect/?a{character}b"),
+            format!("http://a.test/function/inspect/{character}"),
+            format!("{character}"),
+            format!("a.test{character}80"),
+        ] {
+            let mut client = node.connect();
+            client.send(format!("GET {target} {HEAD}\r\n"));
+            let answer = client.answer();
+            if answer.status != 200 && answer.header("holm-error").is_none() {
+                odd.push((target, answer.status));
+            }
+        }
+    }
+    assert_eq!(odd, []);
+}

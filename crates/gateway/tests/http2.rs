@@ -420,6 +420,13 @@ fn idle_and_dead_connections_end() {
     assert!(client.frame_of(GOAWAY).is_some(), "it says goodbye");
     wait_until("the connection is gone", || node.n_connections() == 0);
 
+    // A head that never ends is idleness too.
+    let mut client = node.connect();
+    client.send(hello(&[]));
+    client.send(frame(HEADERS, END_STREAM, 1, &request_block()));
+    while client.frame().is_some() {}
+    wait_until("the connection is gone", || node.n_connections() == 0);
+
     let http2 = Http2Config {
         keep_alive_interval_ms: 100,
         keep_alive_timeout_ms: 100,

@@ -215,13 +215,14 @@ fn is_token(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| is_token_byte(*byte))
 }
 
-/// Visible ASCII without `#`: a fragment is never sent (RFC 9112, section 3.2), and URI parsers differ in
-/// what they drop.
+/// Whether the server will take this target. What it would not take, it would refuse without a problem
+/// document, so the rare targets that are more than a plain path are given to its own parser.
 fn is_target(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |good, byte| {
-        let is_visible = byte.wrapping_sub(0x21) < 0x5e;
-        good & is_visible & (*byte != b'#')
-    })
+    let is_plain = bytes.first() == Some(&b'/') && bytes.iter().all(|byte| is_path_byte(*byte));
+    // Beyond visible ASCII nothing is a URI; a fragment is never sent (RFC 9112, section 3.2), and parsers
+    // differ in what they drop.
+    let is_visible = |byte: &u8| byte.is_ascii_graphic() && *byte != b'#';
+    is_plain || (bytes.iter().all(is_visible) && http::Uri::try_from(bytes).is_ok())
 }
 
 /// What a field value may hold (RFC 9110, section 5.5): a bare CR, NUL and other controls are out.
@@ -248,34 +249,30 @@ fn may_hold_control(word: u64) -> bool {
 
 /// `tchar` of RFC 9110, section 5.6.2.
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    const TABLE: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            let b = byte as u8;
-            table[byte] = b.is_ascii_alphanumeric()
-                || matches!(
-                    b,
-                    b'!' | b'#'
-                        | b'$'
-                        | b'%'
-                        | b'&'
-                        | b'\''
-                        | b'*'
-                        | b'+'
-                        | b'-'
-                        | b'.'
-                        | b'^'
-                        | b'_'
-                        | b'`'
-                        | b'|'
-                        | b'~'
-                );
-            byte += 1;
-        }
-        table
-    };
+    const TABLE: [bool; 256] = table(b"!#$%&'*+-.^_`|~");
     TABLE[usize::from(byte)]
+}
+
+/// What plain paths and queries are made of (RFC 3986, sections 3.3 and 3.4), escapes included.
+fn is_path_byte(byte: u8) -> bool {
+    const TABLE: [bool; 256] = table(b"-._~!$&'()*+,;=:@/?%");
+    TABLE[usize::from(byte)]
+}
+
+/// A set of bytes: letters, digits, and `others`.
+const fn table(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128_u8 {
+        table[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < others.len() {
+        table[others[index] as usize] = true;
+        index += 1;
+    }
+    table
 }
 
 /// What a field value may hold (RFC 9110, section 5.5): a bare CR, NUL and other controls are out.

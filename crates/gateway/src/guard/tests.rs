@@ -198,18 +198,34 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
+    /// On what is valid the guard changes nothing.
+    #[test]
+    fn hyper_sees_the_same_with_and_without_the_guard(
+        requests in prop::collection::vec(request(), 1..5),
+        cuts in prop::collection::vec(0..1000_usize, 0..6),
+    ) {
+        let last = b"GET /end HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+        let bytes = [&requests.concat()[..], last].concat();
+        let pieces: Vec<_> = cut(&bytes, &cuts).into_iter().map(<[u8]>::to_vec).collect();
+        let guarded = serve(pieces.clone(), Mode::Guarded);
+        prop_assert_eq!(guarded.len(), requests.len() + 1);
+        prop_assert_eq!(guarded, serve(pieces, Mode::Bare));
+    }
+
     /// The property that smuggling breaks: whatever passes, hyper sees the requests that the guard saw.
     #[test]
     fn hyper_frames_what_passes_as_the_guard_does(bytes in nearly_valid(),
                                                   cuts in prop::collection::vec(0..1000_usize, 0..4)) {
         let judged = judge([&bytes[..]]);
-        let seen = serve(cut(&bytes, &cuts).into_iter().map(<[u8]>::to_vec).collect());
+        let pieces = cut(&bytes, &cuts).into_iter().map(<[u8]>::to_vec).collect();
+        let seen = serve(pieces, Mode::GuardedAndCut);
         let n_refused_heads = u64::from(matches!(judged.refused, Some((RefusedPart::Head, _))));
         // hyper may see fewer: it stops at a `connection: close`, at a body that it cannot read, and at
         // a URI that it does not like.
         prop_assert!(seen.len() as u64 <= judged.n_heads + n_refused_heads);
-        for (index, target) in seen.iter().enumerate() {
+        for (index, seen) in seen.iter().enumerate() {
             let is_stand_in = index as u64 == judged.n_heads;
+            let target = seen.head.split(' ').nth(1).expect("a URI");
             prop_assert!(is_stand_in || contains(&judged.passed, target.as_bytes()));
         }
     }
@@ -219,8 +235,26 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// Runs hyper behind the guard on `pieces`; gives the targets of the requests that its service saw.
-fn serve(pieces: Vec<Vec<u8>>) -> Vec<String> {
+/// A request as the service behind hyper saw it.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    head: String,
+    body: Option<Bytes>,
+}
+
+/// How a test's connection is served and ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Behind the guard; the client closes its side when it has sent everything.
+    GuardedAndCut,
+    /// Behind the guard; the last request asks for the end.
+    Guarded,
+    /// By hyper alone; the last request asks for the end.
+    Bare,
+}
+
+/// Runs hyper on `pieces`; gives the requests that its service saw.
+fn serve(pieces: Vec<Vec<u8>>, mode: Mode) -> Vec<Seen> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -232,13 +266,19 @@ fn serve(pieces: Vec<Vec<u8>>) -> Vec<String> {
             IpAddr::V4(Ipv4Addr::LOCALHOST),
             GatewayConfig::default().timeouts(),
         );
-        let protocol = Protocol::Http1(limits());
-        let io = GuardedIo::new(server, protocol, BytesMut::new(), 1024, Arc::clone(&state));
         let service = service_fn(|request: Request<Incoming>| {
-            seen.lock().push(request.uri().to_string());
             let (index, in_flight) = state.begin_request();
+            let seen = Arc::clone(&seen);
             async move {
-                let _ = request.into_body().collect().await;
+                let head = format!(
+                    "{} {} {:?}",
+                    request.method(),
+                    request.uri(),
+                    request.headers()
+                );
+                let body = request.into_body().collect().await;
+                let body = body.ok().map(http_body_util::Collected::to_bytes);
+                seen.lock().push(Seen { head, body });
                 let mut response = Response::new(Full::new(Bytes::new()));
                 if in_flight.connection().refusal(index).is_some() {
                     let close = http::HeaderValue::from_static("close");
@@ -249,9 +289,19 @@ fn serve(pieces: Vec<Vec<u8>>) -> Vec<String> {
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
-        let server = http1::Builder::new()
-            .header_read_timeout(None)
-            .serve_connection(io, service);
+        let mut builder = http1::Builder::new();
+        builder.header_read_timeout(None);
+        let server = async {
+            if mode == Mode::Bare {
+                let io = hyper_util::rt::TokioIo::new(server);
+                let _ = builder.serve_connection(io, &service).await;
+            } else {
+                let protocol = Protocol::Http1(limits());
+                let state = Arc::clone(&state);
+                let io = GuardedIo::new(server, protocol, BytesMut::new(), 1024, state);
+                let _ = builder.serve_connection(io, &service).await;
+            }
+        };
         let client = async {
             for piece in pieces {
                 if client.write_all(&piece).await.is_err() {
@@ -259,15 +309,16 @@ fn serve(pieces: Vec<Vec<u8>>) -> Vec<String> {
                 }
                 tokio::task::yield_now().await;
             }
-            let _ = client.shutdown().await;
+            if mode == Mode::GuardedAndCut {
+                let _ = client.shutdown().await;
+            }
             let mut answers = Vec::new();
             let _ = client.read_to_end(&mut answers).await;
         };
         let both = async { tokio::join!(server, client) };
         let limit = std::time::Duration::from_secs(10);
-        let _ = tokio::time::timeout(limit, both)
-            .await
-            .expect("both sides come to an end");
+        let ended = tokio::time::timeout(limit, both).await;
+        ended.expect("both sides come to an end");
     });
     drop(runtime);
     Arc::into_inner(seen)
