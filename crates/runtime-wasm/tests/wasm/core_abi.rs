@@ -496,3 +496,43 @@ async fn instances_of_one_function_are_independent() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_start_section_may_log_and_ask_for_what_needs_no_request() {
+    let world = World::new();
+    let function = world
+        .text(
+            r#"(module
+              (import "holm:core/1" "log" (func $log (param i32 i32 i32)))
+              (import "holm:core/1" "random" (func $random (param i32 i32) (result i32)))
+              (import "holm:core/1" "response_write" (func $write (param i32 i32) (result i32)))
+              (memory (export "memory") 2)
+              (data (i32.const 0) "starting")
+              (func $begin
+                (call $log (i32.const 2) (i32.const 0) (i32.const 8))
+                (drop (call $random (i32.const 100) (i32.const 16))))
+              (start $begin)
+              (func (export "alloc") (param i32) (result i32) (i32.const 1024))
+              (func (export "handle") (param i32 i32) (result i32)
+                (call $write (i32.const 100) (i32.const 16))))"#,
+        )
+        .await;
+    let context = function.context();
+    let started = function
+        .template
+        .start(runtime::StartRequest {
+            invocation: Some(context.clone()),
+            deadline: Instant::now() + Duration::from_secs(10),
+        })
+        .await
+        .expect("it starts");
+    assert_eq!(function.log_text(), ["starting"]);
+    assert!(started.init_cpu > Duration::ZERO);
+    let answer = function.call_as(&started.sandbox, context, get("/")).await;
+    let answer = collect(answer.expect("answers")).await.expect("whole");
+    assert!(
+        answer.body.iter().any(|byte| *byte != 0),
+        "{:?}",
+        answer.body
+    );
+}

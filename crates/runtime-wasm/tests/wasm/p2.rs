@@ -66,6 +66,10 @@ async fn requests_arrive_as_they_were_sent() {
 #[tokio::test]
 async fn instances_are_fresh_or_reused_as_asked() {
     let (_world, function) = probe!();
+    let sandbox = function.sandbox().await;
+    let answer = function.call(&sandbox, get("/counter")).await;
+    let answer = answer.expect("answers");
+    assert!(matches!(answer.body(), Body::Full(_)), "it needs no stream");
     for _ in 0..20 {
         assert_eq!(
             function.get("/counter").await.expect("answers").text(),
