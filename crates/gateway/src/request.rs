@@ -30,7 +30,7 @@ use crate::headers::{
 };
 use crate::request_body;
 use crate::resolve::{Miss, Target, own_path, resolve};
-use crate::respond::{Refused, Respond};
+use crate::respond::Respond;
 use crate::response_body::ResponseBody;
 use crate::stack_text::traceparent;
 use crate::worker::Worker;
@@ -67,58 +67,20 @@ pub(crate) async fn handle(
     progress: Option<Arc<StreamProgress>>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let at = Instant::now();
-    let unix_ms = unix_ms();
     let connection = Arc::clone(in_flight.connection());
-    let traceparent = request.headers().get(TRACEPARENT);
-    let (id, trace) = worker
-        .random
-        .identify(unix_ms, traceparent.map(HeaderValue::as_bytes));
-    let is_http1 = request.version() != Version::HTTP_2;
-    let respond = Respond {
-        id,
-        is_head: request.method() == Method::HEAD,
-        in_flight,
-        progress,
-        response_head_bytes_max: worker.config.response_head_bytes_max,
-    };
-
-    let (parts, incoming) = request.into_parts();
-    let body = request_body::wrap(incoming, &connection, index);
-    let call = check(&connection, index, &parts).and_then(|host| {
-        let accepted = Accepted {
-            id,
-            trace,
-            at,
-            unix_ms,
-            parts,
-            body,
-            connection: Arc::clone(&connection),
-            host,
-        };
-        let resolved = accepted.resolve(&worker)?;
-        Ok(resolved.admit())
-    });
-    let (call, shares_origin) = match call {
-        Ok(call) => call,
-        Err(miss) => {
-            let closes = is_http1 && must_close(&miss.failure, &connection);
-            let Miss { failure, allow } = miss;
-            return Ok(respond.failure(Refused {
-                failure,
-                allow,
-                closes,
-                timings: None,
-            }));
-        }
+    let (accepted, respond) = accept(&worker, in_flight, index, progress, request);
+    let resolved = accepted.and_then(|accepted| accepted.resolve(&worker));
+    let (call, shares_origin) = match resolved.map(Resolved::admit) {
+        Ok(admitted) => admitted,
+        Err(miss) => return Ok(respond.failure(&miss.failure, miss.allow, None)),
     };
 
     let span = tracing::debug_span!(
         "invocation",
-        id = %id,
+        id = %call.id,
         function = %call.target.version.function,
-        trace = %trace,
-        parent_span = trace.parent_span_id,
+        trace = %call.trace,
+        parent_span = call.trace.parent_span_id,
     );
     let answer = worker.invoker.invoke(call).instrument(span).await;
 
@@ -129,17 +91,48 @@ pub(crate) async fn handle(
     };
     Ok(match response {
         Ok(response) => respond.function(response, answer.timings, shares_origin),
-        Err(failure) => {
-            let closes = is_http1 && must_close(&failure, &connection);
-            let timings = Some(answer.timings);
-            respond.failure(Refused {
-                failure,
-                allow: None,
-                closes,
-                timings,
-            })
-        }
+        Err(failure) => respond.failure(&failure, None, Some(answer.timings)),
     })
+}
+
+/// Step 1: gives the request its identity and checks its head. What the answer needs to know is set aside
+/// first, as a refusal is an answer too.
+fn accept(
+    worker: &Worker,
+    in_flight: InFlight,
+    index: u64,
+    progress: Option<Arc<StreamProgress>>,
+    request: Request<Incoming>,
+) -> (Result<Accepted, Miss>, Respond) {
+    let at = Instant::now();
+    let unix_ms = unix_ms();
+    let connection = Arc::clone(in_flight.connection());
+    let traceparent = request
+        .headers()
+        .get(TRACEPARENT)
+        .map(HeaderValue::as_bytes);
+    let (id, trace) = worker.random.identify(unix_ms, traceparent);
+    let respond = Respond {
+        id,
+        is_head: request.method() == Method::HEAD,
+        is_http1: request.version() != Version::HTTP_2,
+        in_flight,
+        progress,
+        response_head_bytes_max: worker.config.response_head_bytes_max,
+    };
+    let (parts, incoming) = request.into_parts();
+    let body = request_body::wrap(incoming, &connection, index);
+    let accepted = check(&connection, index, &parts).map(|host| Accepted {
+        id,
+        trace,
+        at,
+        unix_ms,
+        parts,
+        body,
+        connection,
+        host,
+    });
+    (accepted, respond)
 }
 
 /// The rest of step 1: what the guard found, and what concerns HTTP/1 and HTTP/2 alike. Gives the host.
@@ -284,21 +277,6 @@ fn origin_form(path: &str, query: Option<&str>) -> Result<Uri, Miss> {
     path_and_query
         .map(Uri::from)
         .map_err(|_| bad_request("the URI is malformed"))
-}
-
-/// After these an HTTP/1 connection is of no use: what follows on it may not be a request.
-fn must_close(failure: &Failure, connection: &ConnectionState) -> bool {
-    connection.has_unread_body()
-        || matches!(
-            failure.code(),
-            Code::BadRequest
-                | Code::BodyMalformed
-                | Code::HeadersTooLarge
-                | Code::UriTooLong
-                | Code::RequestTimeout
-                | Code::ExpectationFailed
-                | Code::Draining
-        )
 }
 
 fn bad_request(detail: &str) -> Miss {

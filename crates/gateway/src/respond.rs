@@ -28,27 +28,14 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub(crate) struct Respond {
     pub(crate) id: InvocationId,
     pub(crate) is_head: bool,
+    pub(crate) is_http1: bool,
     pub(crate) in_flight: InFlight,
     pub(crate) progress: Option<Arc<StreamProgress>>,
     pub(crate) response_head_bytes_max: usize,
 }
 
-/// A request that ended in a failure.
-pub(crate) struct Refused {
-    pub(crate) failure: Failure,
-    /// The methods that are allowed, where the method was wrong.
-    pub(crate) allow: Option<String>,
-    /// Whether the connection must not be used again.
-    pub(crate) closes: bool,
-    /// How the time went, where the invoker had the request.
-    pub(crate) timings: Option<Timings>,
-}
-
 impl Respond {
-    /// The function's answer, cleaned.
-    ///
-    /// # Errors
-    /// `BadResponse` where the function's head cannot be sent. The answer is then a failure.
+    /// The function's answer, cleaned; or a failure, where the function's head cannot be sent.
     pub(crate) fn function(
         self,
         response: Response<Body>,
@@ -57,13 +44,7 @@ impl Respond {
     ) -> Response<ResponseBody> {
         let (mut head, body) = response.into_parts();
         if let Err(failure) = check_head(head.status, &head.headers, self.response_head_bytes_max) {
-            let refused = Refused {
-                failure,
-                allow: None,
-                closes: false,
-                timings: Some(timings),
-            };
-            return self.failure(refused);
+            return self.failure(&failure, None, Some(timings));
         }
         // Read before it is removed with the rest of the function's framing.
         let announced = self
@@ -87,14 +68,13 @@ impl Respond {
         Response::from_parts(head, ResponseBody::new(body, self.progress, self.in_flight))
     }
 
-    /// A problem document.
-    pub(crate) fn failure(self, refused: Refused) -> Response<ResponseBody> {
-        let Refused {
-            failure,
-            allow,
-            closes,
-            timings,
-        } = refused;
+    /// A problem document. `allow` names the methods that are allowed, where the method was wrong.
+    pub(crate) fn failure(
+        self,
+        failure: &Failure,
+        allow: Option<String>,
+        timings: Option<Timings>,
+    ) -> Response<ResponseBody> {
         let code = failure.code();
         let problem = failure.to_problem(Some(self.id));
         let document = serde_json::to_vec(&problem).expect("a problem is plain data");
@@ -112,7 +92,7 @@ impl Respond {
         if let Some(allow) = allow.and_then(|allow| HeaderValue::try_from(allow).ok()) {
             headers.insert(header::ALLOW, allow);
         }
-        if closes {
+        if self.must_close(code) {
             headers.insert(header::CONNECTION, CLOSE);
         }
         self.mark(headers, timings);
@@ -123,6 +103,21 @@ impl Respond {
             Body::from(Bytes::from(document))
         };
         response.map(|()| ResponseBody::new(body, self.progress, self.in_flight))
+    }
+
+    /// After these an HTTP/1 connection is of no use: what follows on it may not be a request.
+    fn must_close(&self, code: Code) -> bool {
+        let is_out_of_step = matches!(
+            code,
+            Code::BadRequest
+                | Code::BodyMalformed
+                | Code::HeadersTooLarge
+                | Code::UriTooLong
+                | Code::RequestTimeout
+                | Code::ExpectationFailed
+                | Code::Draining
+        );
+        self.is_http1 && (is_out_of_step || self.in_flight.connection().has_unread_body())
     }
 
     /// What every answer carries.

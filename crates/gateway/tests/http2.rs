@@ -500,3 +500,28 @@ fn draining_says_goodbye_and_finishes() {
         assert_eq!(draining.await.expect("no panic"), 0, "nothing was cut");
     });
 }
+
+#[test]
+fn garbage_hurts_nobody() {
+    use proptest::strategy::{Strategy, ValueTree};
+    use proptest::test_runner::TestRunner;
+
+    let node = Node::start();
+    // Deterministic: a failure can be repeated.
+    let mut runner = TestRunner::deterministic();
+    let garbage = proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300);
+    let frames = proptest::collection::vec((0..12_u8, 0..=255_u8, 0..6_u32, garbage), 1..12);
+    for _ in 0..300 {
+        let frames = frames.new_tree(&mut runner).expect("no filter").current();
+        let mut bytes = hello(&[]);
+        for (kind, flags, stream, payload) in frames {
+            bytes.extend(frame(kind, flags, stream, &payload));
+        }
+        let mut client = node.connect();
+        // It may be cut in the middle.
+        let _ = client.stream.write_all(&bytes);
+    }
+    assert_eq!(node.get("/function/hello/").text(), "hello");
+    wait_until("the connections are gone", || node.n_connections() == 0);
+    assert_eq!(node.n_invoked(), 1, "nothing of it was a request");
+}
