@@ -22,10 +22,10 @@ impl Console {
     /// The streams of this process. Colours follow <https://no-color.org>: none where `NO_COLOR` is set
     /// and not empty, none where the stream is no terminal, none on a dumb one.
     pub fn of_process(environment: &Environment) -> Self {
-        let may_colour = environment.variable("NO_COLOR").is_none()
-            && environment
-                .variable("TERM")
-                .is_none_or(|term| term != "dumb");
+        let is_capable = environment
+            .variable("TERM")
+            .is_none_or(|term| term != "dumb");
+        let may_colour = is_capable && environment.variable("NO_COLOR").is_none();
         let out_is_terminal = io::stdout().is_terminal();
         let err_is_terminal = io::stderr().is_terminal();
         Self {
@@ -34,7 +34,7 @@ impl Console {
             out_style: Style::new(may_colour && out_is_terminal),
             err_style: Style::new(may_colour && err_is_terminal),
             out_is_terminal,
-            shows_progress: err_is_terminal,
+            shows_progress: is_capable && err_is_terminal,
         }
     }
 

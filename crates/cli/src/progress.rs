@@ -18,7 +18,7 @@ impl Progress {
     /// Work whose length is not known.
     pub fn spinner(console: &Console, what: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, target(console)).with_style(
-            ProgressStyle::with_template("{spinner} {prefix} {wide_msg:.dim}")
+            ProgressStyle::with_template("{spinner} {prefix} {wide_msg}")
                 .expect("the template is valid"),
         );
         bar.set_prefix(what.to_owned());
