@@ -96,10 +96,10 @@ impl Invoker {
         if let Some(template) = pool.template.get() {
             return Ok((template, true));
         }
-        if let Some((at, failure)) = &*last_failure {
-            if at.elapsed() < FAILURE_KEPT {
-                return Err(failure.clone());
-            }
+        if let Some((at, failure)) = &*last_failure
+            && at.elapsed() < FAILURE_KEPT
+        {
+            return Err(failure.clone());
         }
         let version = &pool.version;
         let template = match self.deployed.take(version.digest) {

@@ -215,6 +215,20 @@ mod tests {
         );
     }
 
+    /// The page shows every key with its default; where it does not, this prints what it should show.
+    #[test]
+    fn the_guide_shows_every_key_with_its_default() {
+        let page = include_str!("../../../docs/guide/configuration.md");
+        let (_, rest) = page.split_once("```toml\n").expect("the page has a block");
+        let (block, _) = rest.split_once("```").expect("the block ends");
+        let shown: toml::Table = block.parse().expect("the block is TOML");
+        let mut defaults = toml::Table::try_from(NodeConfig::default()).expect("TOML can hold it");
+        // This one depends on the user: the page says how.
+        defaults.remove("data_dir");
+        let expected = toml::to_string(&defaults).expect("a table");
+        assert_eq!(shown, defaults, "the block should be:\n{expected}");
+    }
+
     #[test]
     fn faults_name_file_line_and_key() {
         for (text, parts) in [

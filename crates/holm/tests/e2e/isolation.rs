@@ -150,7 +150,10 @@ fn the_network_is_closed_unless_the_manifest_opens_it() {
     assert_eq!((answer.status, answer.text().as_str()), (203, "hello"));
     let request = server.join().expect("no panic").to_lowercase();
     assert!(request.starts_with("get /there http/1.1"), "{request}");
-    assert!(request.contains("\r\ntraceparent: 00-"), "the trace goes on: {request}");
+    assert!(
+        request.contains("\r\ntraceparent: 00-"),
+        "the trace goes on: {request}"
+    );
 }
 
 #[test]
