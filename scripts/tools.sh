@@ -28,5 +28,5 @@ install_tool() { # name, version, cargo install arguments
     rm -rf "$cache/tools/target"
   fi
 }
-install_tool cargo-nextest 0.9.143 --no-default-features --features default-no-update
+install_tool cargo-nextest 0.9.143 --no-default-features
 install_tool cargo-deny 0.20.2 --no-default-features
