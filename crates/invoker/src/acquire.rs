@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::{Code, Failure, StartKind};
 use runtime::{InvocationContext, StartRequest};
-use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::deadline;
@@ -91,15 +91,11 @@ impl Invoker {
     /// instance of the class.
     async fn wait_for_place(&self, pool: &VersionPool) -> Result<OwnedSemaphorePermit, Failure> {
         let places = &pool.places;
+        // Counted before looking for an idle instance: one that is released later sees the waiter and
+        // gives its place up instead of idling on it.
+        let _waiting = Waiting::enter(places, self.config.n_waiting_max)?;
         self.evict_one(places);
-        match Arc::clone(&places.instances).try_acquire_owned() {
-            Ok(place) => return Ok(place),
-            Err(TryAcquireError::NoPermits) => {}
-            Err(TryAcquireError::Closed) => return Err(at_capacity(self.config.n_waiting_max)),
-        }
-        let waiting = Waiting::enter(places, self.config.n_waiting_max)?;
         let place = Arc::clone(&places.instances).acquire_owned().await;
-        drop(waiting);
         place.map_err(|_| at_capacity(self.config.n_waiting_max))
     }
 }

@@ -74,8 +74,10 @@ impl VersionPool {
         }
         instance.idle_since = now;
         let mut idle = self.idle.lock();
-        // Checked under the lock that retiring takes: an instance cannot slip in after it.
-        if instance.generation == self.generation() {
+        // Both are checked under the lock that retiring and evicting take: an instance cannot slip in
+        // after either. Whoever waits for a place must not wait for an idle instance to expire.
+        let is_wanted = self.places.n_waiting.load(Ordering::Acquire) == 0;
+        if is_wanted && instance.generation == self.generation() {
             idle.push(instance);
         }
     }

@@ -43,21 +43,27 @@ impl TemplateCell {
 
 /// Templates on their way from a deploy to the first invocation, newest last.
 #[derive(Default)]
-pub(crate) struct Deployed(Mutex<Vec<(Digest, Arc<dyn Template>)>>);
+pub(crate) struct Deployed(Mutex<Vec<(DeployedKey, Arc<dyn Template>)>>);
+
+/// A template belongs to its function: another one of the same content has a name, an account of
+/// outbound connections, and possibly a tenant of its own.
+type DeployedKey = (FunctionKey, Digest);
 
 impl Deployed {
-    fn put(&self, digest: Digest, template: Arc<dyn Template>) {
+    fn put(&self, key: DeployedKey, template: Arc<dyn Template>) {
         let mut entries = self.0.lock();
-        entries.retain(|(other, _)| *other != digest);
+        entries.retain(|(other, _)| *other != key);
         if entries.len() == N_DEPLOYED_MAX {
             entries.remove(0);
         }
-        entries.push((digest, template));
+        entries.push((key, template));
     }
 
-    fn take(&self, digest: Digest) -> Option<Arc<dyn Template>> {
+    fn take(&self, function: &FunctionKey, digest: Digest) -> Option<Arc<dyn Template>> {
         let mut entries = self.0.lock();
-        let index = entries.iter().position(|(other, _)| *other == digest)?;
+        let index = entries
+            .iter()
+            .position(|((owner, content), _)| *content == digest && owner == function)?;
         Some(entries.remove(index).1)
     }
 
@@ -80,7 +86,8 @@ impl Invoker {
     ) -> Result<Arc<dyn Template>, Failure> {
         let digest = config.version_digest(artifact);
         let template = self.load(function, config, artifact).await?;
-        self.deployed.put(digest, Arc::clone(&template));
+        self.deployed
+            .put((function.clone(), digest), Arc::clone(&template));
         Ok(template)
     }
 
@@ -102,7 +109,7 @@ impl Invoker {
             return Err(failure.clone());
         }
         let version = &pool.version;
-        let template = match self.deployed.take(version.digest) {
+        let template = match self.deployed.take(&version.function, version.digest) {
             Some(template) => Ok(template),
             None => {
                 let config = Arc::new(version.config.clone());

@@ -410,6 +410,45 @@ async fn the_class_budget_evicts_idle_instances_then_makes_callers_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_instance_that_could_idle_gives_its_place_to_whoever_waits() {
+    let mut config = InvokerConfig::default();
+    config.wasm.n_instances_max = 1;
+    let fixture = Fixture::with(config);
+    let keeper = fixture.deploy("sleep 50\ncount", |config| config.reuse = 100);
+    let other = fixture.deploy("write ok", |_| {});
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        fixture.text(&other).await
+    };
+    let began = Instant::now();
+    let (kept, waited) = tokio::join!(fixture.text(&keeper), late);
+    assert_eq!((kept.as_deref(), waited.as_deref()), (Ok("1"), Ok("ok")));
+    // Not until the idle instance expires, which is seconds later.
+    assert_eq!(began.elapsed().as_millis(), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn functions_of_the_same_content_do_not_share_a_template() {
+    let fixture = Fixture::new();
+    let first = fixture.deploy("whoami", |_| {});
+    let mut version = FunctionVersion::clone(&first.version);
+    version.function = "twin".parse().expect("a name");
+    let twin = Arc::new(LiveVersion::new(1_000, Arc::new(version)));
+    for target in [&first, &twin] {
+        let version = &target.version;
+        let config = Arc::new(version.config.clone());
+        let prepared = fixture
+            .invoker
+            .prepare(&version.function, config, &version.artifact);
+        prepared.await.map(drop).expect("the script is valid");
+    }
+    assert_eq!(fixture.text(&first).await.as_deref(), Ok("scripted 1"));
+    assert_eq!(fixture.text(&twin).await.as_deref(), Ok("twin 1"));
+    let n_prepared = fixture.runtime.counts().n_prepared.load(Ordering::Relaxed);
+    assert_eq!(n_prepared, 2, "each finds the one made for it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn draining_waits_for_the_last_and_refuses_the_next() {
     let fixture = Fixture::new();
     let target = fixture.deploy("sleep 50\nwrite ok", |_| {});
