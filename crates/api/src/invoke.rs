@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::VersionRef;
 
-/// How to call. The request's body, `content-type` and `accept` go to the function as they are; its
-/// answer comes back as it is, with the headers of [`crate::header`] added.
+/// How to call. The request's body, `content-type` and `accept` go to the function as they are, and a
+/// header `holm-pass-NAME` as `NAME`; its answer comes back as it is, with the headers of
+/// [`crate::header`] added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InvokeQuery {

@@ -60,6 +60,8 @@ pub mod header {
     /// On answers of `invoke`: `function` where the function made the answer, `problem` where the
     /// platform did.
     pub const ANSWER: &str = "holm-answer";
+    /// On requests of `invoke`: `holm-pass-NAME` reaches the function as `NAME`.
+    pub const PASS_PREFIX: &str = "holm-pass-";
     /// The stable code, on every failure.
     pub const ERROR: &str = "holm-error";
     /// The version that answered.

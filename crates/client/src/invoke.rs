@@ -3,7 +3,7 @@
 use api::{InvokeQuery, Operation};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use model::{FunctionKey, InvocationId};
@@ -23,6 +23,8 @@ pub struct Invocation {
     pub content_type: Option<String>,
     /// The `accept` that the function sees.
     pub accept: Option<String>,
+    /// Further headers that the function sees, as names and values.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: InvocationBody,
 }
@@ -84,13 +86,14 @@ impl Client {
             (ACCEPT, invocation.accept),
         ] {
             if let Some(value) = value {
-                let value = HeaderValue::try_from(value).map_err(|_| {
-                    let message =
-                        format!("the value of `{name}` holds characters that no header has");
-                    ClientError::Local(std::io::Error::other(message))
-                })?;
+                let value = header_value(name.as_str(), &value)?;
                 headers.insert(name, value);
             }
+        }
+        for (name, value) in &invocation.headers {
+            let passed = HeaderName::try_from(format!("{}{name}", api::header::PASS_PREFIX))
+                .map_err(|_| local(format!("`{name}` is no name of a header")))?;
+            headers.append(passed, header_value(name, value)?);
         }
         let (body, length) = invocation.body.into_body();
         if let Some(length) = length {
@@ -109,6 +112,18 @@ impl Client {
             body,
         })
     }
+}
+
+fn header_value(name: &str, value: &str) -> Result<HeaderValue, ClientError> {
+    HeaderValue::try_from(value).map_err(|_| {
+        local(format!(
+            "the value of `{name}` holds characters that no header has"
+        ))
+    })
+}
+
+fn local(message: String) -> ClientError {
+    ClientError::Local(std::io::Error::other(message))
 }
 
 impl InvocationBody {

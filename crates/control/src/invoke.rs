@@ -8,7 +8,7 @@ use api::InvokeQuery;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -23,6 +23,7 @@ use store::LiveVersion;
 use tokio::time::Instant;
 
 use crate::extract::{FunctionPath, QueryOf, body_broke};
+use crate::passed;
 use crate::publish::unix_ms;
 use crate::refusal::Refusal;
 use crate::server::Peer;
@@ -120,18 +121,13 @@ fn event_body(body: Body) -> runtime::Body {
     runtime::Body::stream(body.map_err(|error| body_broke(&error)))
 }
 
-/// Only what describes the body passes: the rest of the request's headers is for this API.
 fn event_headers(app: &App, parts: &Parts, trace: &TraceContext) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::with_capacity(5);
     let authority = app.deps.node.gateway_url.trim_start_matches("http://");
     let host = HeaderValue::try_from(authority)
         .map_err(|_| Failure::new(Code::Internal, "the gateway's address is no host"))?;
     headers.insert(HOST, host);
-    for name in [CONTENT_TYPE, CONTENT_LENGTH, ACCEPT] {
-        if let Some(value) = parts.headers.get(&name) {
-            headers.insert(name, value.clone());
-        }
-    }
+    passed::copy(&parts.headers, &mut headers)?;
     let traceparent = HeaderValue::try_from(trace.to_string());
     headers.insert(
         TRACEPARENT,

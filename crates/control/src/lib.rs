@@ -16,6 +16,7 @@ mod guard;
 mod invoke;
 mod logs;
 mod node;
+mod passed;
 mod publish;
 mod redact;
 mod refusal;

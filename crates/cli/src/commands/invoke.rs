@@ -42,7 +42,7 @@ pub struct InvokeArgs {
     /// The method [default: GET without --data, POST with it]
     #[arg(long, short = 'X', value_name = "METHOD")]
     pub method: Option<String>,
-    /// A header of the request; the admin API passes `content-type` and `accept` on
+    /// A header of the request; repeatable
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = parse_header)]
     pub header: Vec<(String, String)>,
     /// Call this version instead of the live one
@@ -59,14 +59,10 @@ pub struct InvokeArgs {
 fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("NAME: VALUE is needed")?;
     let name = name.trim().to_ascii_lowercase();
-    match name.as_str() {
-        "content-type" | "accept" => Ok((name, value.trim().to_owned())),
-        _ => Err(
-            "only content-type and accept reach a function through the admin API; for other \
-             headers call its URL with curl"
-                .to_owned(),
-        ),
+    if name.is_empty() {
+        return Err("NAME: VALUE is needed".to_owned());
     }
+    Ok((name, value.trim().to_owned()))
 }
 
 /// Calls the function and copies its answer to stdout as it comes.
@@ -110,6 +106,9 @@ async fn invocation(args: &InvokeArgs) -> Result<Invocation, anyhow::Error> {
         let mut values = args.header.iter().filter(|(given, _)| given == name);
         values.next_back().map(|(_, value)| value.clone())
     };
+    let own_field = |name: &str| matches!(name, "content-type" | "accept");
+    let further = args.header.iter().filter(|(name, _)| !own_field(name));
+    let further = further.cloned().collect();
     let method = match (&args.method, &args.data) {
         (Some(method), _) => method.to_ascii_uppercase(),
         (None, None) => "GET".to_owned(),
@@ -123,6 +122,7 @@ async fn invocation(args: &InvokeArgs) -> Result<Invocation, anyhow::Error> {
         },
         content_type: header("content-type").or_else(|| content_type.map(str::to_owned)),
         accept: header("accept"),
+        headers: further,
         body,
     })
 }
@@ -307,9 +307,21 @@ mod tests {
         }
     }
 
-    #[test]
-    fn headers_that_would_not_arrive_are_refused() {
-        for bad in ["authorization: x", "no colon", ": x"] {
+    #[tokio::test]
+    async fn headers_are_names_and_values() {
+        let typed = typed(&[
+            "-H",
+            "X-Key: a:b",
+            "-H",
+            "accept: text/plain",
+            "-H",
+            "x-key:c",
+        ])
+        .await;
+        assert_eq!(typed.accept.as_deref(), Some("text/plain"));
+        let header = |value: &str| ("x-key".to_owned(), value.to_owned());
+        assert_eq!(typed.headers, [header("a:b"), header("c")]);
+        for bad in ["no colon", ": x"] {
             assert!(parse(&["-H", bad]).is_err(), "{bad}");
         }
     }

@@ -30,6 +30,25 @@ fn invoke_prints_the_body_alone_and_has_three_exit_codes() {
 }
 
 #[test]
+fn invoke_passes_headers_to_the_function_and_none_of_its_own() {
+    let node = node();
+    node.deploy_wasm("head", &wat("head"), &[]);
+    let headers = ["-H", "Authorization: Basic eA==", "-H", "x-key: 1"];
+    let seen = node
+        .holm(&[&["invoke", "head"][..], &headers].concat())
+        .ok();
+    let lines: Vec<&str> = seen.stdout.lines().collect();
+    assert!(lines.contains(&"authorization: Basic eA=="), "{lines:?}");
+    assert!(lines.contains(&"x-key: 1"), "{lines:?}");
+    assert!(!seen.stdout.contains("Bearer"), "the node's token stays");
+    assert!(!seen.stdout.contains("holm-pass-"), "{lines:?}");
+
+    let refused = node.holm(&["invoke", "head", "-H", "x-forwarded-for: 1.2.3.4"]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (2, ""));
+    assert!(refused.stderr.contains("H1018"), "{}", refused.stderr);
+}
+
+#[test]
 fn every_request_gets_a_fresh_instance_unless_reuse_is_said() {
     let node = node();
     let wasm = wat("counter");
