@@ -101,7 +101,11 @@ fn target(entry: &FunctionEntry, path_at: usize, shares_origin: bool) -> Result<
 fn no_function(text: &str) -> Miss {
     Miss::new(Failure::new(
         Code::FunctionNotFound,
-        format!("there is no function `{text}`"),
+        if text.is_empty() {
+            "the name is missing: call a function as /function/NAME/".to_owned()
+        } else {
+            format!("there is no function `{text}`")
+        },
     ))
 }
 

@@ -44,7 +44,10 @@ pub async fn run(
     if args.node.json {
         console.json(&Listed { functions })?;
     } else if functions.is_empty() {
-        console.note("no functions yet; publish one with: holm deploy PATH");
+        match &args.namespace {
+            Some(namespace) => console.note(format_args!("no functions in namespace {namespace}")),
+            None => console.note("no functions yet; publish one with: holm deploy PATH"),
+        }
     } else {
         let table = table(&functions, quantity::now_unix_ms());
         console.result(&table.render(console.style()))?;

