@@ -12,15 +12,18 @@ fi
 sudo=""
 [ "$(id -u)" -eq 0 ] || sudo="sudo"
 
-# The C compiler is for SQLite, curl for trying things out.
+# The C compiler is for SQLite, the certificates for what functions and tools fetch, curl for trying
+# things out.
 missing=()
-for package in build-essential curl; do
+for package in build-essential ca-certificates curl; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok' || missing+=("$package")
 done
 if [ "${#missing[@]}" -gt 0 ]; then
   echo "setup: installing ${missing[*]}"
-  $sudo apt-get update -qq
-  $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  # Another apt may be at work on a fresh machine: wait for it.
+  $sudo apt-get -o DPkg::Lock::Timeout=120 update -qq
+  $sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install -y -qq \
+    --no-install-recommends "${missing[@]}"
 fi
 
 scripts/toolchains.sh

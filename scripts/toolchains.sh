@@ -61,8 +61,13 @@ logged() {
 root_prefix() {
   if [ "$(id -u)" -eq 0 ]; then
     return 0
-  elif command -v sudo >/dev/null 2>&1 && sudo -n true >/dev/null 2>&1; then
+  elif ! command -v sudo >/dev/null 2>&1; then
+    return 1
+  elif sudo -n true >/dev/null 2>&1; then
     printf 'sudo -n'
+  elif [ -t 0 ] && [ -t 2 ]; then
+    # Somebody is there to type the password; sudo asks for it on the terminal.
+    printf 'sudo'
   else
     return 1
   fi
@@ -81,7 +86,7 @@ apt_install() {
     return 1
   fi
   if ! prefix=$(root_prefix); then
-    apt_reason="not root and no passwordless sudo; run: sudo apt-get install $*"
+    apt_reason="not root, and sudo would ask for a password; run: sudo apt-get install $*"
     return 1
   fi
   # Lists may be absent (fresh container) or stale; once per run is enough.

@@ -90,6 +90,10 @@ impl RunningNode {
         command.args(arguments).env("HOLM_ADMIN", &self.admin);
         if let Some(data_dir) = &self.data_dir {
             command.env("HOLM_DATA_DIR", data_dir);
+            // Before any token that the user has for another node, in the environment or in a file.
+            if let Ok(token) = std::fs::read_to_string(Path::new(data_dir).join("admin.token")) {
+                command.env("HOLM_TOKEN", token.trim());
+            }
         }
         command
     }
