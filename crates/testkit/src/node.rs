@@ -245,6 +245,27 @@ impl Node {
         self.holm(&["receipt", id, "--json"]).ok().json()
     }
 
+    /// Invocations in flight, as the node says.
+    #[track_caller]
+    pub fn n_running(&self) -> u64 {
+        let info = self.holm(&["doctor", "--json"]).ok().json();
+        info["node"]["n_running"]
+            .as_u64()
+            .expect("the node answers")
+    }
+
+    /// Waits until `n` invocations are in flight.
+    #[track_caller]
+    pub fn await_running(&self, n: u64) {
+        let limit = Duration::from_secs(30);
+        let reached = crate::resources::eventually(limit, || self.n_running() == n);
+        assert!(
+            reached,
+            "{n} invocations were never in flight, but {}",
+            self.n_running()
+        );
+    }
+
     /// Sends SIGTERM and waits for the end, at most `limit`.
     pub fn stop(mut self, limit: Duration) -> Option<ExitStatus> {
         self.signal(Signal::TERM);

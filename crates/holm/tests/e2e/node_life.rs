@@ -16,17 +16,8 @@ fn sigterm_drains_and_exits_with_zero() {
     let mut node = node();
     node.deploy_wasm("sleep", &wat("sleep"), &[]);
     let mut client = node.client();
-    client.request("GET", "/function/sleep/?ms=1500", &[], b"");
-    let began = testkit::eventually(SOON, || {
-        node.holm(&["doctor", "--json"])
-            .stdout
-            .contains("\"n_running\":1")
-            || node
-                .holm(&["doctor", "--json"])
-                .stdout
-                .contains("\"n_running\": 1")
-    });
-    assert!(began, "the invocation never ran");
+    client.request("GET", "/function/sleep/?ms=3000", &[], b"");
+    node.await_running(1);
     node.signal(Signal::TERM);
     let answer = client
         .answer()
