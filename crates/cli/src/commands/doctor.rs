@@ -78,7 +78,10 @@ pub async fn run(
             (Some(node), None, classes)
         }
         Err(error @ (ClientError::Address(_) | ClientError::Token)) => return Err(error.into()),
-        Err(error) => (None, Some(error.to_problem().detail), (host.probe)()),
+        Err(error) => {
+            let reason = without_node(&error, &session.client.url());
+            (None, Some(reason), (host.probe)())
+        }
     };
     let tools = tools(environment).await;
     drop(progress);
@@ -102,6 +105,14 @@ pub async fn run(
     } else {
         EXIT_REFUSED
     })
+}
+
+/// Why the node at `url` was not asked: there is none, or it does not let us in.
+fn without_node(error: &ClientError, url: &str) -> String {
+    match error {
+        ClientError::Problem(problem) => format!("the node at {url} refuses: {}", problem.title),
+        other => other.to_problem().detail,
+    }
 }
 
 fn text(findings: &Findings, style: Style) -> String {
@@ -340,6 +351,17 @@ mod tests {
           cargo                          1.95.0  (Rust)
           go                             missing  (Go) get it
         ");
+    }
+
+    #[test]
+    fn a_node_that_refuses_is_told_from_none() {
+        let url = "http://127.0.0.1:8081";
+        let problem = model::Failure::new(model::Code::Unauthorized, "send the token");
+        let refused = ClientError::Problem(Box::new(problem.to_problem(None)));
+        assert_eq!(
+            without_node(&refused, url),
+            "the node at http://127.0.0.1:8081 refuses: A valid token is needed"
+        );
     }
 
     #[tokio::test]

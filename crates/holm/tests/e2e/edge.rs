@@ -200,6 +200,16 @@ fn the_admin_api_needs_its_token_and_is_not_on_the_gateway() {
         "{}",
         metrics.text()
     );
+    let guide = testkit::guests::root().join("docs/guide/metrics.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide is there");
+    for line in metrics.text().lines() {
+        let kind = line.strip_prefix("# TYPE ");
+        let name = kind.and_then(|kind| kind.split(' ').next());
+        assert!(
+            name.is_none_or(|name| guide.contains(&format!("`{name}`"))),
+            "not in docs/guide/metrics.md: {line}"
+        );
+    }
     client.request(
         "GET",
         "/v1/node",
