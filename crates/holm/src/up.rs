@@ -23,6 +23,7 @@ pub fn run(args: &UpArgs, environment: &Environment) -> u8 {
 
 fn start(args: &UpArgs, environment: &Environment, console: &mut Console) -> Result<(), Failure> {
     log_to_stderr(environment)?;
+    forbid_core_dumps()?;
     let config = config(args, environment)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -33,6 +34,17 @@ fn start(args: &UpArgs, environment: &Environment, console: &mut Console) -> Res
     // The node has drained: what still runs in the background has nobody to answer to.
     runtime.shutdown_background();
     outcome
+}
+
+/// A core file would hold what guests and the manifests' environments hold. The compile worker inherits it.
+fn forbid_core_dumps() -> Result<(), Failure> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)
+        .map_err(|error| internal("cannot forbid core files", &error.into()))
 }
 
 async fn serve(config: NodeConfig, as_json: bool, console: &mut Console) -> Result<(), Failure> {

@@ -15,8 +15,11 @@ pub struct WasmConfig {
     /// The program that compiles.
     pub worker: WorkerCommand,
     /// Instances that may exist at the same time, over all functions. Each reserves 4 GiB of address
-    /// space and next to no memory.
+    /// space per memory and next to no memory.
     pub n_slots: u32,
+    /// Memories that are there per slot. Fewer than an instance may have let one function use up the
+    /// memories of others: for tests that want a slot to be used again.
+    pub n_memories_per_slot: u32,
     /// What one compilation may use.
     pub compile: CompileLimits,
 }
@@ -28,6 +31,7 @@ impl WasmConfig {
             cache_dir,
             worker,
             n_slots: 1000,
+            n_memories_per_slot: crate::engine::MEMORIES_PER_STORE_MAX,
             compile: CompileLimits::default(),
         }
     }

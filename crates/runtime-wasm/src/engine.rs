@@ -35,8 +35,8 @@ const BACKTRACE_FRAMES_MAX: usize = 32;
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Core instances of one component: componentize-py makes about 30.
 pub(crate) const CORE_INSTANCES_PER_STORE_MAX: u32 = 200;
-/// Memories of one store, over all its core instances.
-pub(crate) const MEMORIES_PER_STORE_MAX: u32 = 8;
+/// Memories of one store, over all its core instances; a composed component has one per part.
+pub(crate) const MEMORIES_PER_STORE_MAX: u32 = 4;
 /// Tables of one store, over all its core instances.
 pub(crate) const TABLES_PER_STORE_MAX: u32 = 40;
 /// Bytes of an instance's own bookkeeping: grows with its functions and globals.
@@ -91,10 +91,12 @@ fn page_map_scan_is_safe() -> bool {
 fn run_settings(kind: EngineKind, config: &WasmConfig, scan: bool) -> Config {
     let n_slots = config.n_slots;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_memories(n_slots)
+    // Enough of each kind for every slot to hold its most: a function whose instances have many memories
+    // or tables must not use up what other functions need. All of it is address space only.
+    pool.total_memories(n_slots.saturating_mul(config.n_memories_per_slot))
         // One for the call; a 0.3 guest may have several tasks on stacks of their own.
         .total_stacks(n_slots.saturating_mul(2))
-        .total_tables(n_slots.saturating_mul(4))
+        .total_tables(n_slots.saturating_mul(TABLES_PER_STORE_MAX))
         .total_component_instances(n_slots)
         .total_core_instances(n_slots.saturating_mul(CORE_INSTANCES_PER_STORE_MAX))
         .max_core_instances_per_component(CORE_INSTANCES_PER_STORE_MAX)

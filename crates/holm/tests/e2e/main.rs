@@ -1,9 +1,11 @@
 //! End to end: the real binary as a node, the real command line against it, real guests. One test binary,
 //! so that it is linked once.
 
+mod catalogue;
 mod command_line;
 mod deploys;
 mod edge;
+mod hostile;
 mod invocations;
 mod isolation;
 mod limits;

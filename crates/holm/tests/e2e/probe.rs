@@ -23,6 +23,17 @@ pub fn http_probe() -> Option<Vec<u8>> {
         .clone()
 }
 
+/// The same for `wasi:http` 0.3.
+fn http_probe_p3() -> Option<Vec<u8>> {
+    match cargo("tests/fixtures/http-probe-p3", "wasm32-wasip2") {
+        Ok(wasm) => Some(wasm),
+        Err(reason) => {
+            skipped("the wasi:http 0.3 probe", &reason);
+            None
+        }
+    }
+}
+
 fn probe_node(manifest: &str) -> Option<Node> {
     let wasm = http_probe()?;
     let node = node();
@@ -173,4 +184,57 @@ fn outbound_requests_are_denied_by_default() {
         "{}",
         denied.text()
     );
+}
+
+#[test]
+fn the_body_limit_holds_for_both_versions_of_wasi_http() {
+    for probe in [http_probe(), http_probe_p3()] {
+        let Some(wasm) = probe else { continue };
+        let node = node();
+        node.deploy(
+            "probe",
+            &wasm,
+            "[limits]\nbody = 100000\ntimeout = \"2s\"\n",
+        );
+        for path in ["/big?bytes=1000", "/big?bytes=100000"] {
+            let answer = node.get("probe", path);
+            assert!(answer.status == 200 && answer.is_whole, "{path}");
+        }
+        for path in ["/big?bytes=100001", "/big?bytes=10000000", "/infinite"] {
+            let answer = node.get("probe", path);
+            assert!(
+                answer.status == 502 || !answer.is_whole,
+                "{path} looks whole"
+            );
+            assert!(
+                answer.body.len() <= 100_000,
+                "{path}: {}",
+                answer.body.len()
+            );
+            let receipt = node.receipt(&answer);
+            assert_eq!(receipt["receipt"]["error"], "H2008", "{path}: {receipt}");
+        }
+        // Nobody reads the answer to HEAD, yet it has the same limits and a receipt.
+        let mut client = node.client();
+        client.request(
+            "HEAD",
+            "/function/probe/infinite",
+            &[("connection", "close")],
+            b"",
+        );
+        let (status, headers) = client.head().expect("a head");
+        let id = headers
+            .iter()
+            .find(|(name, _)| name == "holm-invocation-id");
+        let (_, id) = id.expect("every answer has an id");
+        let receipt = node.holm(&["receipt", id, "--json"]).ok().json();
+        eprintln!("HEAD: {status}, {}", receipt["receipt"]["error"]);
+        assert_ne!(
+            receipt["receipt"]["error"],
+            serde_json::Value::Null,
+            "{receipt}"
+        );
+        let long = node.post("probe", "/upload", &[b'x'; 100_001]);
+        assert_eq!(long.code().as_deref(), Some("H1005"), "{}", long.text());
+    }
 }

@@ -230,7 +230,10 @@ async fn random_floods_are_refused() {
 
 #[tokio::test]
 async fn slots_run_out_with_a_retryable_answer_and_come_back() {
-    let world = World::with(|config| config.n_slots = 4);
+    let world = World::with(|config| {
+        config.n_slots = 4;
+        config.n_memories_per_slot = 1;
+    });
     let function = world.function("counter").await;
     let mut sandboxes = Vec::new();
     let failure: Failure = loop {

@@ -6,7 +6,10 @@ use crate::support::World;
 #[tokio::test]
 async fn a_dirty_slot_is_clean_for_the_next_module_without_an_image() {
     // One slot of each kind, so that the next instance gets the very same.
-    let world = World::with(|config| config.n_slots = 1);
+    let world = World::with(|config| {
+        config.n_slots = 1;
+        config.n_memories_per_slot = 1;
+    });
     let dirty = world.function("dirty-write").await;
     let reader = world.function("dirty-read").await;
     for round in 0..20 {
@@ -21,7 +24,10 @@ async fn a_dirty_slot_is_clean_for_the_next_module_without_an_image() {
 
 #[tokio::test]
 async fn a_slot_is_clean_after_a_trap_a_drop_and_an_exhausted_budget() {
-    let world = World::with(|config| config.n_slots = 1);
+    let world = World::with(|config| {
+        config.n_slots = 1;
+        config.n_memories_per_slot = 1;
+    });
     let reader = world.function("dirty-read").await;
     // Dirties memory, then ends by the path's first letter: trap, wait, loop.
     let body = |end: &str| {
@@ -56,7 +62,10 @@ async fn a_slot_is_clean_after_a_trap_a_drop_and_an_exhausted_budget() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tenants_side_by_side_never_see_each_other() {
-    let world = std::sync::Arc::new(World::with(|config| config.n_slots = 8));
+    let world = std::sync::Arc::new(World::with(|config| {
+        config.n_slots = 8;
+        config.n_memories_per_slot = 1;
+    }));
     let dirty = std::sync::Arc::new(world.function("dirty-write").await);
     let reader = std::sync::Arc::new(world.function("dirty-read").await);
     let mut tasks = tokio::task::JoinSet::new();
