@@ -201,9 +201,18 @@ fn routes(reader: &mut Reader<'_>, root: &Section<'_>) -> Vec<Route> {
     let expected = "an array of tables: `[[routes]]`";
     let mut routes = Vec::new();
     for (field, value) in reader.array(root, "routes", expected, ROUTES_MAX) {
-        if let Some(section) = reader.expect_section(value, field, "a table: `[[routes]]`") {
-            routes.extend(route(reader, &section));
+        let whole = "a table: `[[routes]]`";
+        let Some(section) = reader.expect_section(value, field.clone(), whole) else {
+            continue;
+        };
+        let Some(route) = route(reader, &section) else {
+            continue;
+        };
+        if routes.contains(&route) {
+            let message = "this route is there twice".to_owned();
+            reader.fault(section.span.clone(), &field, message);
         }
+        routes.push(route);
     }
     routes
 }

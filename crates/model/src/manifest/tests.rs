@@ -269,6 +269,24 @@ allow = ["http://a.test"]
 }
 
 #[test]
+fn a_route_is_there_once() {
+    check(
+        r#"
+[[routes]]
+path = "/a"
+[[routes]]
+path = "/a"
+methods = ["GET"]
+[[routes]]
+path = "/a"
+"#,
+        "
+        holm.toml:7:1: routes[2]: this route is there twice
+        ",
+    );
+}
+
+#[test]
 fn routes_are_checked() {
     check(
         r#"
