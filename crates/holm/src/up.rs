@@ -145,6 +145,8 @@ fn log_to_stderr(environment: &Environment) -> Result<(), Failure> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal is gone; `None` where whoever started the node said (as nohup(1) does) to ignore that.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -152,6 +154,10 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: match ignores_hangup() {
+                true => None,
+                false => Some(signal(SignalKind::hangup())?),
+            },
         })
     }
 
@@ -159,14 +165,36 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            () = hung_up(&mut self.hangup) => {}
         }
     }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether SIGHUP was set to be ignored before the start: bit 0 of `SigIgn` (proc_pid_status(5)).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Ends with the first signal; the second one exits at once.
 async fn until_stopped(mut signals: Signals) {
     signals.next().await;
     tracing::info!("draining; a second signal exits at once");
+    // A terminal that goes may say so more than once.
+    signals.hangup = None;
     tokio::spawn(async move {
         signals.next().await;
         // As a shell reports a process that SIGINT ended.

@@ -1,15 +1,15 @@
 //! Rows of the failure catalogue that need the whole node: a planted secret is found nowhere (A26), deploys,
 //! removals and calls of one name race (A52), encoded bodies pass as they are (A44), a stopped process goes
-//! on (A71).
+//! on, a hang-up drains (A71), a herd finds everything cold (A61).
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use testkit::HttpClient;
 use testkit::guests::{wat, wat_text};
+use testkit::{HttpClient, Node, NodeOptions};
 
-use crate::node;
+use crate::{HOLM, node};
 
 /// As no other text in the node.
 const SECRET: &str = "planted-4f1c9e7d";
@@ -199,4 +199,50 @@ fn a_process_that_was_stopped_goes_on() {
     for client in [&mut under_way, &mut waiting] {
         assert_eq!(client.answer().expect("an answer").text(), "slept");
     }
+}
+
+#[test]
+fn a_hang_up_drains() {
+    let mut node = node();
+    node.deploy("sleep", &wat("sleep"), "[limits]\ntimeout = \"10s\"\n");
+    let mut client = node.client();
+    client.request("GET", "/function/sleep/?ms=500", &[], b"");
+    let is_running = testkit::eventually(Duration::from_secs(5), || {
+        node.holm(&["doctor", "--json"]).ok().json()["node"]["n_running"] == 1
+    });
+    assert!(is_running, "the invocation never ran");
+    // The terminal and the shell may both tell.
+    node.signal(Signal::HUP);
+    node.signal(Signal::HUP);
+    assert_eq!(client.answer().expect("an answer").text(), "slept");
+    let status = node.wait(Duration::from_secs(20)).expect("it ends");
+    assert_eq!(status.code(), Some(0), "{}", node.log());
+}
+
+#[test]
+fn a_herd_that_finds_every_function_cold_is_answered() {
+    const N_FUNCTIONS: usize = 30;
+    let scratch = tempfile::tempdir().expect("a directory");
+    let options = NodeOptions {
+        data_dir: Some(scratch.path().join("data")),
+        ..NodeOptions::default()
+    };
+    let before = Node::start(HOLM, options.clone());
+    for number in 0..N_FUNCTIONS {
+        before.deploy_wasm(&format!("cold-{number}"), &answering(number % 10), &[]);
+    }
+    before.stop(Duration::from_secs(20)).expect("it ends");
+    let node = Node::start(HOLM, options);
+    let began = Instant::now();
+    let mut clients: Vec<_> = (0..20 * N_FUNCTIONS).map(|_| node.client()).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        let path = format!("/function/cold-{}/", n % N_FUNCTIONS);
+        client.request("GET", &path, &[], b"");
+    }
+    for (n, client) in clients.iter_mut().enumerate() {
+        let answer = client.answer().expect("an answer");
+        assert_eq!(answer.text(), format!("v{}", n % N_FUNCTIONS % 10));
+    }
+    eprintln!("600 first requests of 30 functions: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10));
 }
