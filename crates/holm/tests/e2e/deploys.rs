@@ -206,19 +206,35 @@ fn a_class_without_an_engine_says_why() {
 #[test]
 fn deploying_again_is_quick_and_a_big_module_is_in_time() {
     let node = node();
-    let Some(wasm) = crate::probe::http_probe() else {
-        return;
-    };
+    let wasm = big_module();
     let began = std::time::Instant::now();
-    node.deploy_wasm("probe", &wasm, &[]);
+    node.deploy_wasm("big", &wasm, &[]);
     let cold = began.elapsed();
     let began = std::time::Instant::now();
-    node.deploy_wasm("probe", &wasm, &[]);
+    node.deploy_wasm("big", &wasm, &[]);
     let cached = began.elapsed();
     eprintln!(
         "{} bytes: first deploy {cold:?}, again {cached:?}",
         wasm.len()
     );
-    // The limit of the specification is 100 ms; this allows for a loaded machine and an unoptimised build.
+    // The limits of the specification are 100 ms and, for 2 MB, 3 s; this allows for a loaded machine (the
+    // compiler is nice to others) and an unoptimised build.
     assert!(cached.as_millis() < 1_000, "{cached:?}");
+    assert!(cold.as_secs() < 20, "{cold:?}");
+    assert_eq!(node.post("big", "/", b"to and fro").text(), "to and fro");
+}
+
+/// `echo` with some 2 MB of code that computes.
+fn big_module() -> Vec<u8> {
+    const N_FUNCTIONS: usize = 4_200;
+    const N_STEPS: usize = 60;
+    let path = testkit::guests::root().join("tests/fixtures/wat/echo.wat");
+    let echo = std::fs::read_to_string(path).expect("the fixture is there");
+    let echo = echo.trim_end().strip_suffix(')').expect("a module ends so");
+    let step = "(i32.mul (i32.const 123456)) (i32.xor (local.get 0))";
+    let steps = step.repeat(N_STEPS);
+    let function = format!("(func (param i32) (result i32) (local.get 0) {steps})\n");
+    let wasm = testkit::guests::wat_text(&format!("{echo}{})", function.repeat(N_FUNCTIONS)));
+    assert!(wasm.len() >= 2_000_000, "{} bytes", wasm.len());
+    wasm
 }
