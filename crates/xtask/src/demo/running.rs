@@ -35,6 +35,10 @@ impl RunningNode {
             check.then(|| std::env::temp_dir().join(format!("holm-demo-{}", std::process::id())));
         // The node ends with the demo, also when the demo is killed.
         let mut command = Command::new("setpriv");
+        if std::env::var_os("HOLM_LOG").is_none() {
+            // The demo tells what happens; the node speaks up only when something is wrong.
+            command.env("HOLM_LOG", "warn");
+        }
         command
             .args(["--pdeathsig", "TERM"])
             .arg(holm)
