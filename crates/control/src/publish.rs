@@ -84,10 +84,12 @@ impl Plan {
         }
         let manifest = manifest::parse(request.manifest.as_deref().unwrap_or_default(), file)?;
         let artifact = Artifact::from(request.artifact);
-        let mut config = manifest.resolve(manifest.default_isolation(artifact.kind));
+        let ceilings = &app.deps.node.ceilings;
+        let mut config =
+            manifest.resolve_under(manifest.default_isolation(artifact.kind), ceilings);
         config.env.extend(request.env);
         env::check(&config.env).map_err(Failure::from)?;
-        app.deps.node.ceilings.check(&config.limits)?;
+        ceilings.check(&config.limits)?;
         let mut warnings = Vec::new();
         warnings.extend(app.check_class(config.isolation)?);
         app.check_artifact(&artifact).await?;

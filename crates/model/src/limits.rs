@@ -233,6 +233,19 @@ impl Ceilings {
         }
     }
 
+    /// `limits`, each lowered to its ceiling where it is above.
+    pub fn cap(&self, limits: &Limits) -> Limits {
+        Limits {
+            memory_bytes_max: limits.memory_bytes_max.min(self.memory),
+            cpu_ms_max: limits.cpu_ms_max.min(self.cpu_ms),
+            timeout_ms: limits.timeout_ms.min(self.timeout),
+            start_timeout_ms: limits.start_timeout_ms.min(self.start_timeout),
+            concurrency_max: limits.concurrency_max.min(self.concurrency),
+            body_bytes_max: limits.body_bytes_max.min(self.body),
+            log_bytes_max: limits.log_bytes_max.min(self.log),
+        }
+    }
+
     /// Holds `limits` against the ceilings.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use std::fmt;
 
 use crate::egress::EgressRule;
 use crate::failure::{Position, Problem};
+use crate::limits::Ceilings;
 use crate::{
     ArtifactKind, Code, Failure, FunctionConfig, FunctionName, Isolation, Limits, Namespace, Route,
 };
@@ -131,6 +132,21 @@ impl Manifest {
     /// Fills in the defaults; `default_isolation` holds where the manifest names no class.
     pub fn resolve(&self, default_isolation: Isolation) -> FunctionConfig {
         let isolation = self.isolation.unwrap_or(default_isolation);
+        self.resolve_over(isolation, Limits::defaults(isolation))
+    }
+
+    /// As [`Manifest::resolve`] on a node with `ceilings`: a default above one is lowered to it. What the
+    /// manifest asks for itself is left as it is, for [`Ceilings::check`] to refuse.
+    pub fn resolve_under(
+        &self,
+        default_isolation: Isolation,
+        ceilings: &Ceilings,
+    ) -> FunctionConfig {
+        let isolation = self.isolation.unwrap_or(default_isolation);
+        self.resolve_over(isolation, ceilings.cap(&Limits::defaults(isolation)))
+    }
+
+    fn resolve_over(&self, isolation: Isolation, defaults: Limits) -> FunctionConfig {
         FunctionConfig {
             isolation,
             runtime: self.runtime.clone(),
@@ -138,7 +154,7 @@ impl Manifest {
             main: self.main.clone(),
             image: self.image.clone(),
             env: self.env.clone(),
-            limits: self.limits.over(Limits::defaults(isolation)),
+            limits: self.limits.over(defaults),
             egress: self.egress.clone(),
             reuse: self.reuse.unwrap_or(1),
             routes: self.routes.clone(),

@@ -69,7 +69,7 @@ impl Default for CompileLimits {
             memory_bytes_max: 2048 * MIB,
             cpu_s_max: 60,
             output_bytes_max: 256 * MIB,
-            timeout: Duration::from_secs(90),
+            timeout: Duration::from_secs(300),
             n_workers: 2,
         }
     }

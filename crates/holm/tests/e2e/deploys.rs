@@ -238,3 +238,61 @@ fn big_module() -> Vec<u8> {
     assert!(wasm.len() >= 2_000_000, "{} bytes", wasm.len());
     wasm
 }
+
+#[test]
+fn a_ceiling_lowers_defaults_and_refuses_what_asks_for_more() {
+    let config = Some("[ceilings]\nmemory = \"64MiB\"\n".to_owned());
+    let options = testkit::NodeOptions {
+        config,
+        ..testkit::NodeOptions::default()
+    };
+    let node = testkit::Node::start(crate::HOLM, options);
+    node.deploy("modest", &answering("x"), "");
+    let described = node.holm(&["describe", "modest", "--json"]).ok().json();
+    let memory = &described["current"]["limits"]["memory_bytes_max"];
+    assert_eq!(*memory, 64 * 1024 * 1024);
+    let refused = node.try_deploy("greedy", &answering("x"), "[limits]\nmemory = \"65MiB\"\n");
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("H4011"), "{}", refused.stderr);
+}
+
+/// The issue asks for a cold first request within 1 ms of a warm one at the median; this allows for an
+/// unoptimised build on a busy machine and prints what it saw.
+#[test]
+fn a_first_request_after_a_restart_is_cold_and_quick() {
+    const N_FUNCTIONS: usize = 20;
+    let scratch = tempfile::tempdir().expect("a directory");
+    let options = testkit::NodeOptions {
+        data_dir: Some(scratch.path().join("data")),
+        ..testkit::NodeOptions::default()
+    };
+    let node = testkit::Node::start(crate::HOLM, options.clone());
+    for n in 0..N_FUNCTIONS {
+        node.deploy_wasm(&format!("f{n}"), &answering(&format!("{n:04}")), &[]);
+    }
+    node.crash();
+    let node = testkit::Node::start(crate::HOLM, options);
+    let mut client = node.client();
+    let mut median = |kind: &str| {
+        let mut times: Vec<_> = (0..N_FUNCTIONS)
+            .map(|n| {
+                let began = std::time::Instant::now();
+                client.request("GET", &format!("/function/f{n}/"), &[], b"");
+                let answer = client.answer().expect("an answer");
+                let took = began.elapsed();
+                assert_eq!(answer.text(), format!("{n:04}"));
+                let timing = answer.header("server-timing").expect("times").to_owned();
+                assert!(timing.contains(kind), "{timing}");
+                took
+            })
+            .collect();
+        times.sort();
+        times[N_FUNCTIONS / 2]
+    };
+    let (cold, warm) = (median("cold"), median("fresh"));
+    eprintln!("first requests: {cold:?} cold, {warm:?} after that");
+    assert!(
+        cold < warm + std::time::Duration::from_millis(50),
+        "{cold:?}, {warm:?}"
+    );
+}
