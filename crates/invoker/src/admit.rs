@@ -1,4 +1,4 @@
-//! Admission: how many invocations may be under way, on the node and per function. A [`Permit`] is the
+//! Admission: how many invocations may be under way, on the node, per namespace and per function. A [`Permit`] is the
 //! proof of having been admitted, and gives its places back when dropped.
 
 use std::sync::Arc;
@@ -11,15 +11,32 @@ use model::{Code, Failure, FunctionVersion};
 pub(crate) struct Gate {
     n_in_flight: AtomicUsize,
     n_in_flight_max: usize,
+    n_per_namespace_max: u32,
     draining: AtomicBool,
     /// Woken when the last invocation of a draining node ends.
     pub(crate) drained: tokio::sync::Notify,
 }
 
-/// Counts of one function, over all its versions.
+/// Counts of one namespace, over all its functions.
 #[derive(Debug, Default)]
+pub(crate) struct NamespaceGate {
+    n_running: AtomicU32,
+}
+
+/// Counts of one function, over all its versions.
+#[derive(Debug)]
 pub(crate) struct FunctionGate {
     n_running: AtomicU32,
+    namespace: Arc<NamespaceGate>,
+}
+
+impl FunctionGate {
+    pub(crate) fn new(namespace: Arc<NamespaceGate>) -> Self {
+        Self {
+            n_running: AtomicU32::new(0),
+            namespace,
+        }
+    }
 }
 
 /// One admitted invocation.
@@ -29,10 +46,11 @@ pub(crate) struct Permit {
 }
 
 impl Gate {
-    pub(crate) fn new(n_in_flight_max: usize) -> Self {
+    pub(crate) fn new(n_in_flight_max: usize, n_per_namespace_max: u32) -> Self {
         Self {
             n_in_flight: AtomicUsize::new(0),
             n_in_flight_max,
+            n_per_namespace_max,
             draining: AtomicBool::new(false),
             drained: tokio::sync::Notify::new(),
         }
@@ -59,8 +77,9 @@ impl Gate {
             );
         }
         // Counted first and checked then, so that two at the border cannot both pass. The permit exists
-        // from the first count on: a refusal below gives both counts back by its drop.
+        // from the first count on: a refusal below gives all counts back by its drop.
         let n_in_flight = self.n_in_flight.fetch_add(1, Ordering::AcqRel);
+        let n_of_namespace = function.namespace.n_running.fetch_add(1, Ordering::AcqRel);
         let n_running = function.n_running.fetch_add(1, Ordering::AcqRel);
         let permit = Permit {
             gate: Arc::clone(self),
@@ -75,6 +94,21 @@ impl Gate {
                 "n_in_flight_max",
                 self.n_in_flight_max,
                 "invoker.n_in_flight_max in the node's configuration",
+            )
+            .with_retry_after_s(1));
+        }
+        if n_of_namespace >= self.n_per_namespace_max {
+            return Err(Failure::new(
+                Code::TooManyConcurrent,
+                format!(
+                    "namespace {} already runs {} invocations on this node",
+                    version.function.namespace, self.n_per_namespace_max
+                ),
+            )
+            .with_limit(
+                "n_per_namespace_max",
+                self.n_per_namespace_max,
+                "invoker.n_per_namespace_max in the node's configuration",
             )
             .with_retry_after_s(1));
         }
@@ -101,6 +135,8 @@ impl Gate {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.function.n_running.fetch_sub(1, Ordering::AcqRel);
+        let namespace = &self.function.namespace;
+        namespace.n_running.fetch_sub(1, Ordering::AcqRel);
         if self.gate.n_in_flight.fetch_sub(1, Ordering::AcqRel) == 1
             && self.gate.draining.load(Ordering::Acquire)
         {

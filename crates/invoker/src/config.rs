@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct InvokerConfig {
     /// Invocations in flight on the node, waiting ones included. More are refused with H3002.
     pub n_in_flight_max: usize,
+    /// Invocations of one namespace in flight. More are refused with H1009: below the places of a class,
+    /// so that no owner can take them all.
+    pub n_per_namespace_max: u32,
     /// Invocations that may wait for an instance of one class. More are refused with H3002.
     pub n_waiting_max: usize,
     /// Templates (loaded compiled code) kept in memory; the least recently used goes first.
@@ -49,6 +52,7 @@ impl Default for InvokerConfig {
     fn default() -> Self {
         Self {
             n_in_flight_max: 20_000,
+            n_per_namespace_max: 700,
             n_waiting_max: 10_000,
             n_templates_max: 1_000,
             template_keep_alive_s: 600,

@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::{Request, Response};
-use model::{Code, Failure, FunctionKey, FunctionVersion, Isolation, Receipt};
+use model::{Code, Failure, FunctionKey, FunctionVersion, Isolation, Namespace, Receipt};
 use parking_lot::Mutex;
 use runtime::{Availability, Body, Event, Invocation, InvocationContext, LogSink, Meter, Runtime};
 use store::{BlobStore, LiveVersion};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::admit::{FunctionGate, Gate};
+use crate::admit::{FunctionGate, Gate, NamespaceGate};
 use crate::body::{reply_body, request_body, request_too_large, timed_out};
 use crate::call::{Answer, Call};
 use crate::config::InvokerConfig;
@@ -49,6 +49,7 @@ pub struct Invoker {
     log: Arc<dyn LogSink>,
     pub(crate) gate: Arc<Gate>,
     functions: Mutex<HashMap<FunctionKey, Weak<FunctionGate>>>,
+    namespaces: Mutex<HashMap<Namespace, Weak<NamespaceGate>>>,
     /// Pools by version uid, for whoever walks them; the request path finds its own in the version.
     pub(crate) pools: Mutex<HashMap<u64, Weak<VersionPool>>>,
     places: Vec<(Isolation, Arc<Places>)>,
@@ -70,13 +71,17 @@ impl Invoker {
             })
             .collect();
         Arc::new(Self {
-            gate: Arc::new(Gate::new(config.n_in_flight_max)),
+            gate: Arc::new(Gate::new(
+                config.n_in_flight_max,
+                config.n_per_namespace_max,
+            )),
             config,
             runtimes: deps.runtimes,
             blobs: deps.blobs,
             usage: deps.usage,
             log: deps.log,
             functions: Mutex::default(),
+            namespaces: Mutex::default(),
             pools: Mutex::default(),
             places,
             deployed: Deployed::default(),
@@ -227,13 +232,26 @@ impl Invoker {
         if let Some(gate) = functions.get(function).and_then(Weak::upgrade) {
             return gate;
         }
-        let gate = Arc::new(FunctionGate::default());
+        let gate = Arc::new(FunctionGate::new(self.namespace_gate(&function.namespace)));
         functions.insert(function.clone(), Arc::downgrade(&gate));
+        gate
+    }
+
+    fn namespace_gate(&self, namespace: &Namespace) -> Arc<NamespaceGate> {
+        let mut namespaces = self.namespaces.lock();
+        if let Some(gate) = namespaces.get(namespace).and_then(Weak::upgrade) {
+            return gate;
+        }
+        let gate = Arc::new(NamespaceGate::default());
+        namespaces.insert(namespace.clone(), Arc::downgrade(&gate));
         gate
     }
 
     pub(crate) fn forget_unused_gates(&self) {
         self.functions
+            .lock()
+            .retain(|_, gate| gate.strong_count() > 0);
+        self.namespaces
             .lock()
             .retain(|_, gate| gate.strong_count() > 0);
     }

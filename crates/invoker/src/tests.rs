@@ -206,6 +206,33 @@ async fn concurrency_is_limited_by_name_and_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_namespace_cannot_take_every_place() {
+    let fixture = Fixture::with(InvokerConfig {
+        n_per_namespace_max: 2,
+        ..InvokerConfig::default()
+    });
+    let target = fixture.deploy("sleep 100\nwrite ok", |_| {});
+    let calls = async {
+        tokio::join!(
+            fixture.text(&target),
+            fixture.text(&target),
+            fixture.call(&target, Body::Empty)
+        )
+    };
+    let (first, second, third) = calls.await;
+    assert_eq!((first.as_deref(), second.as_deref()), (Ok("ok"), Ok("ok")));
+    let failure = third.response.expect_err("two places only");
+    assert_eq!(failure.code(), Code::TooManyConcurrent);
+    let limit = failure.limit().expect("named");
+    assert_eq!(limit.name, "n_per_namespace_max");
+    assert_eq!(
+        fixture.text(&target).await.as_deref(),
+        Ok("ok"),
+        "given back"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_deadline_ends_a_hanging_function_before_and_after_the_head() {
     let fixture = Fixture::new();
     for script in ["hang", "write part\nhang"] {
