@@ -4,8 +4,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 /// One entry of `[egress] allow`. Its text is one of
 /// `example.com`, `*.example.com`, `example.com:8443`, `10.1.2.3:80`, `[fd00::1]:80`, `*`
 /// and, to grant addresses that are refused otherwise (loopback, private, link-local),
@@ -134,18 +132,7 @@ impl fmt::Display for EgressRule {
     }
 }
 
-impl Serialize for EgressRule {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for EgressRule {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+crate::serde_text::serde_as_text!(EgressRule);
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@
 //! sent: no IO, no clock, no randomness, no tokio. Every other crate depends on this one and it depends
 //! on none of them.
 
+mod serde_text;
+
 pub mod code;
 pub mod digest;
 pub mod egress;
