@@ -2,12 +2,12 @@
 //! host cannot run it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use egress::{EgressClient, OwnListeners, SystemResolver};
-use model::{Code, Failure, Isolation};
+use model::{Code, Digest, Failure, Isolation};
 use runtime::{Availability, BoxFuture, PrepareRequest, Runtime, Template};
 use runtime_wasm::{CompileLimits, WasmConfig, WasmRuntime, WorkerCommand};
 
@@ -72,7 +72,7 @@ pub(crate) fn runtimes(config: &NodeConfig, egress: &Arc<EgressClient>) -> Vec<A
 fn wasm(config: &NodeConfig, egress: &Arc<EgressClient>) -> Arc<dyn Runtime> {
     let settings = &config.wasm;
     let mut wasm = WasmConfig::new(
-        config.data_dir.join("cache/wasm"),
+        wasm_cache_dir(&config.data_dir),
         WorkerCommand {
             program: config.compile.program.clone(),
             args: config.compile.arguments.clone(),
@@ -93,6 +93,18 @@ fn wasm(config: &NodeConfig, egress: &Arc<EgressClient>) -> Arc<dyn Runtime> {
             reason: error.to_string(),
         }),
     }
+}
+
+fn wasm_cache_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("cache/wasm")
+}
+
+/// Removes what the engines prepared for artifacts that no version names; returns how many.
+pub(crate) fn collect_garbage(
+    data_dir: &Path,
+    keep: &dyn Fn(Digest) -> bool,
+) -> std::io::Result<usize> {
+    runtime_wasm::collect_garbage(&wasm_cache_dir(data_dir), keep)
 }
 
 /// Turns an engine with a known weakness into an unavailable one that says so.

@@ -3,6 +3,7 @@
 
 mod config;
 mod engines;
+mod housekeeping;
 mod metrics;
 mod node;
 

@@ -16,20 +16,14 @@ use egress::{EgressClient, Listener, OwnListeners};
 use gateway::{Gateway, GatewayDeps, GatewayHandle};
 use invoker::{Invoker, InvokerDeps};
 use meter::{Flusher, Logs, Meter, PrometheusText};
-use model::{Code, Digest, Failure};
+use model::{Code, Failure};
 use runtime::Availability;
-use store::{BlobStore, Catalog};
+use store::Catalog;
 use store_sqlite::SqliteStore;
 use tokio::task::JoinHandle;
 
 use crate::config::NodeConfig;
-use crate::engines;
-
-/// How often idle instances and unused templates are looked for.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often artifacts that no version names are removed.
-const GARBAGE_INTERVAL: Duration = Duration::from_secs(3_600);
+use crate::{engines, housekeeping};
 
 /// What the admin API gets to finish after the functions have.
 const ADMIN_GRACE: Duration = Duration::from_secs(2);
@@ -106,7 +100,12 @@ impl Node {
         .map_err(|error| admin_failure(&error))?;
         own.add(Listener::Admin, admin.local_addr());
 
-        let housekeeping = tokio::spawn(housekeeping(Arc::clone(&invoker), catalog, store));
+        let housekeeping = tokio::spawn(housekeeping::run(
+            Arc::clone(&invoker),
+            catalog,
+            store,
+            config.data_dir.clone(),
+        ));
         tracing::info!(
             gateway = %gateway.local_addr(),
             admin = %admin.local_addr(),
@@ -176,34 +175,6 @@ async fn open_store(data_dir: PathBuf) -> Result<(Arc<SqliteStore>, Arc<Catalog>
         tracing::warn!("{conflict}");
     }
     Ok((store, catalog))
-}
-
-/// Looks after what nobody asks for.
-async fn housekeeping(invoker: Arc<Invoker>, catalog: Arc<Catalog>, blobs: Arc<dyn BlobStore>) {
-    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
-    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut garbage = tokio::time::interval(GARBAGE_INTERVAL);
-    loop {
-        tokio::select! {
-            now = sweep.tick() => invoker.sweep(now),
-            _ = garbage.tick() => {
-                let (catalog, blobs) = (Arc::clone(&catalog), Arc::clone(&blobs));
-                let collected = blocking(move || collect_garbage(&catalog, &*blobs)).await;
-                match collected {
-                    Ok(0) => {}
-                    Ok(n_removed) => tracing::info!(n_removed, "removed artifacts without a version"),
-                    Err(failure) => tracing::warn!("removing artifacts without a version: {failure}"),
-                }
-            }
-        }
-    }
-}
-
-/// Removes artifacts that no version names. A version published meanwhile keeps its own: publishing looked
-/// its blob up, which renews the grace period.
-fn collect_garbage(catalog: &Catalog, blobs: &dyn BlobStore) -> Result<usize, Failure> {
-    let named = catalog.snapshot_owned().artifact_digests();
-    Ok(blobs.collect_garbage(&|digest: Digest| named.contains(&digest))?)
 }
 
 fn admin_token(data_dir: &Path) -> Result<AdminToken, Failure> {
@@ -277,7 +248,7 @@ fn unix_ms() -> u64 {
 }
 
 /// Runs blocking work on a thread for it.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {

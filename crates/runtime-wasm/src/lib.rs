@@ -26,6 +26,7 @@ mod engine;
 mod epoch;
 mod exchange;
 mod failure;
+mod garbage;
 mod guest;
 mod head;
 mod host;
@@ -42,4 +43,5 @@ mod stdio;
 mod template;
 
 pub use config::{CompileLimits, WasmConfig, WorkerCommand};
+pub use garbage::collect_garbage;
 pub use runtime::WasmRuntime;
