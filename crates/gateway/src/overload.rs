@@ -12,6 +12,8 @@ use model::{Code, Failure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::stats::GatewayStats;
+
 /// Connections that are being refused at once on one worker; more are dropped without a word.
 const N_REFUSING_MAX: usize = 64;
 /// Connections shed in one go when descriptors are out.
@@ -54,14 +56,16 @@ impl Overload {
     }
 
     /// Descriptors are out: takes what waits to be accepted, one at a time in the place of the spare
-    /// descriptor, and answers 503. Returns how many connections went that way.
-    pub(crate) fn shed(&mut self, listener: &TcpListener) -> usize {
+    /// descriptor, and answers 503. Each is counted before it is answered: whoever has seen the answer finds
+    /// it in the figures. Returns how many connections went that way.
+    pub(crate) fn shed(&mut self, listener: &TcpListener, stats: &GatewayStats) -> usize {
         let mut n_shed = 0;
         while n_shed < N_SHED_MAX && self.spare.take().is_some() {
             let mut context = Context::from_waker(Waker::noop());
             let accepted = std::pin::pin!(listener.accept()).poll(&mut context);
             let is_one = matches!(accepted, Poll::Ready(Ok(_)));
             if let Poll::Ready(Ok((stream, _))) = accepted {
+                stats.refused();
                 let _ = stream.try_write(&self.answer);
                 n_shed += 1;
             }

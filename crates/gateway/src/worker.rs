@@ -107,10 +107,7 @@ impl Worker {
                 Err(error) if is_of_connection(&error) => {}
                 Err(error) => {
                     self.stats.accept_error();
-                    let n_shed = overload.shed(listener);
-                    for _ in 0..n_shed {
-                        self.stats.refused();
-                    }
+                    let n_shed = overload.shed(listener, &self.stats);
                     tracing::warn!(%error, n_shed, "cannot accept connections");
                     // The listener stays ready: without a pause this would be a busy loop.
                     let pause = Duration::from_millis(self.config.accept_pause_ms);
