@@ -16,7 +16,7 @@ pub const LAYERS: &[&[&str]] = &[
     &["gateway", "meter"],
     &["control"],
     &["node"],
-    &["cli"],
+    &["cli", "bench"],
     &["holm"],
     &["testkit", "xtask"],
 ];

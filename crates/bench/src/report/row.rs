@@ -1,0 +1,83 @@
+//! One row: what was measured against what, and whether that is enough.
+
+use std::fmt;
+
+use crate::stats::Interval;
+
+/// What a figure must reach.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// This or more.
+    AtLeast(f64),
+    /// This or less.
+    AtMost(f64),
+}
+
+impl Bound {
+    /// Whether a figure reaches it. NaN reaches nothing.
+    pub fn is_met_by(self, figure: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => figure >= bound,
+            Self::AtMost(bound) => figure <= bound,
+        }
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(bound) => write!(f, ">= {bound}"),
+            Self::AtMost(bound) => write!(f, "<= {bound}"),
+        }
+    }
+}
+
+/// A number with its unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantity {
+    /// The number.
+    pub value: f64,
+    /// Its unit as printed, such as `requests/s` or `KiB`.
+    pub unit: &'static str,
+}
+
+/// What a row found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Figure {
+    /// Against a baseline in the same run.
+    Ratio {
+        /// Ours by theirs.
+        ratio: Interval,
+        /// Ours on its own, for orientation: it decides nothing.
+        ours: Option<Quantity>,
+    },
+    /// An absolute figure (A2, W7, Z1).
+    Absolute(Quantity),
+    /// Not measured: why, and how to get it measured.
+    Skipped(String),
+    /// Does not fit into a quick run.
+    FullOnly,
+}
+
+/// One row of the report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Its name, such as `W1`.
+    pub row: String,
+    /// What is measured.
+    pub measure: String,
+    /// What it is compared with; none for an absolute figure.
+    pub baseline: Option<String>,
+    /// What was found.
+    pub figure: Figure,
+    /// What it must reach; none for a row of reference.
+    pub gate: Option<Bound>,
+    /// What it aims for.
+    pub moonshot: Option<Bound>,
+    /// A further condition of the moonshot beside the bound (W3: and at most 1 ms); true when there is none.
+    pub moonshot_also: bool,
+    /// CPU time of the server's process per request in microseconds.
+    pub cpu_us: Option<f64>,
+    /// The generator was the limit: the figure is a lower bound of the server's.
+    pub is_client_bound: bool,
+}
