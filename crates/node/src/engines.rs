@@ -35,7 +35,7 @@ impl Default for CompileCommand {
 
 /// Which classes this host can run under `config`, and why not the others.
 pub fn probe(config: &NodeConfig) -> Vec<(Isolation, Availability)> {
-    let runtimes = runtimes(config, &egress_client(config, Arc::default()));
+    let runtimes = engines(config);
     Isolation::ALL
         .into_iter()
         .map(|class| {
@@ -54,11 +54,32 @@ pub(crate) fn egress_client(config: &NodeConfig, own: Arc<OwnListeners>) -> Arc<
     EgressClient::new(config.egress.to_config(), SystemResolver, own)
 }
 
+/// How an engine of this release is made.
+type Make = fn(&NodeConfig, &Arc<EgressClient>) -> Arc<dyn Runtime>;
+
 /// Every engine of this release.
-pub(crate) fn runtimes(config: &NodeConfig, egress: &Arc<EgressClient>) -> Vec<Arc<dyn Runtime>> {
-    let engines = [wasm(config, egress)];
-    engines
+const ENGINES: [(Isolation, Make); 1] = [(Isolation::Wasm, wasm)];
+
+/// The engines of this release as a node under `config` would have them, without a node.
+pub fn engines(config: &NodeConfig) -> Vec<Arc<dyn Runtime>> {
+    runtimes_with(config, &egress_client(config, Arc::default()), Vec::new())
+}
+
+/// `own`, and the engines of this release for the classes that are not among them: those that are, are
+/// not even made.
+pub(crate) fn runtimes_with(
+    config: &NodeConfig,
+    egress: &Arc<EgressClient>,
+    own: Vec<Arc<dyn Runtime>>,
+) -> Vec<Arc<dyn Runtime>> {
+    let is_own = |class| own.iter().any(|runtime| runtime.isolation() == class);
+    let of_release: Vec<_> = ENGINES
         .into_iter()
+        .filter(|(class, _)| !is_own(*class))
+        .map(|(_, make)| make(config, egress))
+        .collect();
+    own.into_iter()
+        .chain(of_release)
         .map(|runtime| {
             if config.production {
                 refuse_weak(runtime)

@@ -6,7 +6,9 @@ mod engines;
 mod housekeeping;
 mod metrics;
 mod node;
+mod parts;
 
 pub use config::{EgressSettings, NodeConfig, WasmSettings};
-pub use engines::{CompileCommand, probe};
+pub use engines::{CompileCommand, engines, probe};
 pub use node::Node;
+pub use parts::Parts;

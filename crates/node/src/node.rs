@@ -17,12 +17,13 @@ use gateway::{Gateway, GatewayDeps, GatewayHandle};
 use invoker::{Invoker, InvokerDeps};
 use meter::{Flusher, Logs, Meter, PrometheusText};
 use model::{Code, Failure};
-use runtime::Availability;
+use runtime::{Availability, Runtime};
 use store::Catalog;
 use store_sqlite::SqliteStore;
 use tokio::task::JoinHandle;
 
 use crate::config::NodeConfig;
+use crate::parts::Parts;
 use crate::{engines, housekeeping};
 
 /// What the admin API gets to finish after the functions have.
@@ -41,44 +42,39 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node. When it returns, requests are served; no pool is waited for.
+    /// Starts a node of the usual parts: see [`Node::start_with`].
+    ///
+    /// # Errors
+    /// Those of [`Node::start_with`].
+    pub async fn start(config: NodeConfig) -> Result<Self, Failure> {
+        Self::start_with(config, Parts::default()).await
+    }
+
+    /// Starts a node, with `parts` in the place of the usual ones. When it returns, requests are served;
+    /// no pool is waited for.
     ///
     /// # Errors
     /// The code says what is in the way: `DataDirLocked`, `SchemaTooNew`, `StoreCorrupt`, `PortInUse`,
     /// `ConfigInvalid`.
-    pub async fn start(config: NodeConfig) -> Result<Self, Failure> {
+    pub async fn start_with(config: NodeConfig, parts: Parts) -> Result<Self, Failure> {
         let (store, catalog) = open_store(config.data_dir.clone()).await?;
         let token = admin_token(&config.data_dir)?;
 
         let own = Arc::new(known_listeners(&config));
         let egress = engines::egress_client(&config, Arc::clone(&own));
-        let runtimes = {
-            let (config, egress) = (config.clone(), Arc::clone(&egress));
-            blocking(move || Ok(engines::runtimes(&config, &egress))).await?
-        };
         let (meter, flusher) = Meter::new(&config.meter, store.clone())
             .map_err(|error| Failure::new(Code::Internal, format!("the meter: {error}")))?;
         let logs = Logs::new(config.logs.clone(), Arc::new(unix_ms));
-        let invoker = Invoker::new(
-            config.invoker.clone(),
-            InvokerDeps {
-                runtimes,
-                blobs: store.clone(),
-                usage: meter.clone(),
-                log: logs.clone(),
-            },
-        );
+        let deps = InvokerDeps {
+            runtimes: runtimes(&config, &egress, parts.runtimes).await?,
+            blobs: store.clone(),
+            usage: parts.usage.unwrap_or_else(|| meter.clone()),
+            log: parts.log.unwrap_or_else(|| logs.clone()),
+        };
+        let invoker = Invoker::new(config.invoker.clone(), deps);
         warn_of_weakness(&invoker);
 
-        let gateway = {
-            let deps = GatewayDeps {
-                catalog: Arc::clone(&catalog),
-                invoker: Arc::clone(&invoker),
-            };
-            // Where it fails, it drops event loops of its own, which only a blocking thread may.
-            let gateway = config.gateway.clone();
-            blocking(move || Gateway::start(gateway, deps).map_err(Failure::from)).await?
-        };
+        let gateway = start_gateway(&config, &catalog, &invoker).await?;
         own.add(Listener::Gateway, gateway.local_addr());
         let is_ready = Arc::new(AtomicBool::new(true));
         let facts = facts(&config, gateway.local_addr())?;
@@ -175,6 +171,30 @@ async fn open_store(data_dir: PathBuf) -> Result<(Arc<SqliteStore>, Arc<Catalog>
         tracing::warn!("{conflict}");
     }
     Ok((store, catalog))
+}
+
+/// The engines of this release, those in `own` in the place of the same class.
+async fn runtimes(
+    config: &NodeConfig,
+    egress: &Arc<EgressClient>,
+    own: Vec<Arc<dyn Runtime>>,
+) -> Result<Vec<Arc<dyn Runtime>>, Failure> {
+    let (config, egress) = (config.clone(), Arc::clone(egress));
+    blocking(move || Ok(engines::runtimes_with(&config, &egress, own))).await
+}
+
+async fn start_gateway(
+    config: &NodeConfig,
+    catalog: &Arc<Catalog>,
+    invoker: &Arc<Invoker>,
+) -> Result<GatewayHandle, Failure> {
+    let deps = GatewayDeps {
+        catalog: Arc::clone(catalog),
+        invoker: Arc::clone(invoker),
+    };
+    let config = config.gateway.clone();
+    // Where it fails, it drops event loops of its own, which only a blocking thread may.
+    blocking(move || Gateway::start(config, deps).map_err(Failure::from)).await
 }
 
 fn admin_token(data_dir: &Path) -> Result<AdminToken, Failure> {
