@@ -64,6 +64,9 @@ pub enum Offence {
     /// The server announces that it closes the connection: reconnecting would be measured.
     #[error("the server closes the connection after an answer")]
     Closes,
+    /// The server answered while the request was still being sent: the connection cannot go on.
+    #[error("answered before the request was whole")]
+    Early,
     /// Bytes that no request asked for.
     #[error("more bytes than the answer has")]
     Surplus,

@@ -10,12 +10,27 @@ use std::time::Duration;
 use bytes::Bytes;
 use hdrhistogram::Histogram;
 
+mod answer;
+mod closed;
+mod connection;
+mod driver;
 mod error;
+mod open;
+#[cfg(test)]
+mod tests;
 
 pub use error::{LoadError, Offence};
 
 /// Connections of a closed loop unless a row has a reason for another number.
 pub const N_CONNECTIONS_DEFAULT: usize = 32;
+
+/// A generator that is busy for a greater share of the window is the limit itself.
+const BUSY_MAX: f64 = 0.95;
+
+/// A greater share of late requests would be seen in a 99th percentile.
+const LATE_SHARE_MAX: f64 = 0.005;
+
+const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
 /// Where requests go, and what must come back.
 #[derive(Debug, Clone)]
@@ -71,8 +86,7 @@ pub struct Tally {
     pub n_answers_in_all: u64,
     /// The window.
     pub elapsed: Duration,
-    /// CPU time of the generator's thread within the window. An open loop spins while it waits, so its
-    /// figure says nothing about how loaded the generator was; `n_late` does.
+    /// CPU time that the generator's thread needed within the window; spinning is not counted.
     pub generator_cpu: Duration,
     /// Requests of an open loop that left late though a connection was free: the generator's own fault.
     pub n_late: u64,
@@ -95,8 +109,14 @@ impl Tally {
 
     /// Whether the figure is the generator's rather than the server's.
     pub fn is_client_bound(&self) -> bool {
-        false
+        let busy = self.generator_cpu.as_secs_f64() / self.elapsed.as_secs_f64();
+        busy > BUSY_MAX || self.n_late as f64 > LATE_SHARE_MAX * self.n_answers as f64
     }
+}
+
+/// Latencies from 1 ns to a minute with three digits; longer ones count as a minute.
+fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_NS_MAX, 3).expect("the bounds and digits are in range")
 }
 
 /// Runs a closed loop on the calling thread, which the caller has pinned
@@ -105,8 +125,7 @@ impl Tally {
 /// # Errors
 /// The first wrong answer, quoted; a server that cannot be reached, hangs or answers nothing in time.
 pub fn closed(target: &Target, closed: &Closed) -> Result<Tally, LoadError> {
-    let _ = (target, closed);
-    Err(LoadError::NoAnswers)
+    closed::run(target, closed)
 }
 
 /// Runs an open loop on the calling thread, which the caller has pinned.
@@ -114,6 +133,5 @@ pub fn closed(target: &Target, closed: &Closed) -> Result<Tally, LoadError> {
 /// # Errors
 /// As [`closed`].
 pub fn open(target: &Target, open: &Open) -> Result<Tally, LoadError> {
-    let _ = (target, open);
-    Err(LoadError::NoAnswers)
+    open::run(target, open)
 }
