@@ -1,7 +1,9 @@
 //! What a run found, as one table for people and one document for machines. Knows nothing of how a figure
 //! came about.
 
+mod json;
 mod row;
+mod table;
 
 use std::collections::BTreeMap;
 
@@ -56,25 +58,52 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the machine was too noisy: the control is not 1 ± 0.05. Nothing in a void run is decided.
+    /// Whether the machine was too noisy: the control is not 1 ± 0.05, or is no number. Nothing in a void
+    /// run is decided.
     pub fn is_void(&self) -> bool {
-        false
+        self.meta
+            .control
+            .is_some_and(|control| !((control.median - 1.0).abs() <= CONTROL_TOLERANCE))
     }
 
-    /// What the process exits with: 0 measured, 2 void, and when `check` is asked 1 for a missed gate.
+    /// Whether a row reached its gate. None when it has no gate or no figure, or when the run is void.
+    pub fn gate_met(&self, row: &Row) -> Option<bool> {
+        let figure = row.figure.decisive().filter(|_| !self.is_void())?;
+        row.gate.map(|gate| gate.is_met_by(figure))
+    }
+
+    /// As [`Self::gate_met`] for the moonshot and its further condition.
+    pub fn moonshot_met(&self, row: &Row) -> Option<bool> {
+        let figure = row.figure.decisive().filter(|_| !self.is_void())?;
+        row.moonshot
+            .map(|moonshot| moonshot.is_met_by(figure) && row.moonshot_also)
+    }
+
+    /// What the process exits with: 0 measured, 2 void, and when `check` is asked 1 for a missed gate. A
+    /// row without a figure misses nothing: a baseline that is not installed is no regression.
     pub fn exit_code(&self, check: bool) -> u8 {
-        let _ = check;
-        0
+        if self.is_void() {
+            2
+        } else if check
+            && self
+                .rows
+                .iter()
+                .any(|row| self.gate_met(row) == Some(false))
+        {
+            1
+        } else {
+            0
+        }
     }
 
-    /// One Markdown table, with what qualifies it below.
+    /// One Markdown table, with what qualifies it above and below.
     pub fn to_markdown(&self) -> String {
-        String::new()
+        table::markdown(self)
     }
 
-    /// The document of `--out`.
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::Value::Null
+    /// The document of `--out`, with a newline at its end.
+    pub fn to_json(&self) -> String {
+        json::document(self)
     }
 }
 
@@ -82,3 +111,6 @@ impl Report {
 pub fn timestamp() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,44 @@ pub enum Figure {
     FullOnly,
 }
 
+impl Figure {
+    /// The number that gates are about. None when there is none, or when what was measured is no number.
+    pub fn decisive(&self) -> Option<f64> {
+        let figure = match self {
+            Self::Ratio { ratio, .. } => ratio.median,
+            Self::Absolute(quantity) => quantity.value,
+            Self::Skipped(_) | Self::FullOnly => return None,
+        };
+        figure.is_finite().then_some(figure)
+    }
+
+    /// The ratio, when it is one.
+    pub fn ratio(&self) -> Option<Interval> {
+        match self {
+            Self::Ratio { ratio, .. } => Some(*ratio),
+            _ => None,
+        }
+    }
+
+    /// The absolute figure: ours of a ratio, or the figure itself.
+    pub fn quantity(&self) -> Option<&Quantity> {
+        match self {
+            Self::Ratio { ours, .. } => ours.as_ref(),
+            Self::Absolute(quantity) => Some(quantity),
+            Self::Skipped(_) | Self::FullOnly => None,
+        }
+    }
+
+    /// Why there is no figure.
+    pub fn skipped(&self) -> Option<&str> {
+        match self {
+            Self::Skipped(reason) => Some(reason),
+            Self::FullOnly => Some("full-only: does not fit into a quick run"),
+            Self::Ratio { .. } | Self::Absolute(_) => None,
+        }
+    }
+}
+
 /// One row of the report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
