@@ -15,7 +15,7 @@ use model::{
 };
 use proptest::prelude::*;
 use store::memory::MemoryStore;
-use store::{ReceiptStore, StoreError, UsageGroup, UsageQuery, UsageRow};
+use store::{Keep, ReceiptStore, StoreError, UsageGroup, UsageQuery, UsageRow};
 
 fn key(text: &str) -> FunctionKey {
     text.parse().expect("a valid name")
@@ -127,6 +127,11 @@ impl ReceiptStore for Switched {
     fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         self.check()?;
         self.inner.usage(query)
+    }
+
+    fn trim(&self, keep: Keep) -> Result<bool, StoreError> {
+        self.check()?;
+        self.inner.trim(keep)
     }
 }
 

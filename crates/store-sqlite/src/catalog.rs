@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use store::{AliasMove, CatalogState, FunctionState, Publish, Published, StoreError};
 
-use crate::database::{Database, Durability, Schema};
+use crate::database::{Database, Durability, Migration, Schema};
 use crate::rows::{FUNCTION_COLUMNS, FunctionRow, VERSION_COLUMNS, VersionRow, to_i64, to_u64};
 
 /// A catalog up to this size is checked page by page at every start (`PRAGMA quick_check`), which reads
@@ -24,7 +24,8 @@ const SCHEMA: Schema = Schema {
     application_id: 0x486f_6c6d,
     // A catalog of thousands of functions is smaller.
     quick_check_bytes_max: QUICK_CHECK_BYTES_MAX,
-    migrations: &["
+    migrations: &[Migration::Sql(
+        "
         CREATE TABLE meta (
             key TEXT PRIMARY KEY,
             value TEXT NOT NULL
@@ -55,7 +56,8 @@ const SCHEMA: Schema = Schema {
             PRIMARY KEY (function, number),
             UNIQUE (function, digest)
         ) STRICT;
-    "],
+    ",
+    )],
 };
 
 /// Set when everything that a data directory needs had been made.

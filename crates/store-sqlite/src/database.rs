@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use store::StoreError;
 
 use crate::error::{io_at, sql_at};
@@ -34,9 +34,18 @@ pub(crate) struct Schema {
     pub(crate) application_id: i32,
     /// Files up to this size are checked page by page when they are opened.
     pub(crate) quick_check_bytes_max: u64,
-    /// The statement batch at index N makes version N + 1 of version N. Never changed once released,
-    /// only appended to.
-    pub(crate) migrations: &'static [&'static str],
+    /// The step at index N makes version N + 1 of version N. Never changed once released, only appended
+    /// to.
+    pub(crate) migrations: &'static [Migration],
+}
+
+/// One step of a schema, done in one transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Migration {
+    /// A batch of statements.
+    Sql(&'static str),
+    /// A batch of statements, and then what SQL cannot do.
+    SqlAndCode(&'static str, fn(&Transaction<'_>) -> rusqlite::Result<()>),
 }
 
 /// How carefully a database writes.
@@ -201,9 +210,15 @@ fn migrate(connection: &mut Connection, schema: &Schema) -> rusqlite::Result<()>
         row.get::<_, i32>(0)
             .map(|version| usize::try_from(version).unwrap_or(0))
     })?;
-    for (index, statements) in schema.migrations.iter().enumerate().skip(version) {
+    for (index, migration) in schema.migrations.iter().enumerate().skip(version) {
         let step = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        step.execute_batch(statements)?;
+        match migration {
+            Migration::Sql(statements) => step.execute_batch(statements)?,
+            Migration::SqlAndCode(statements, code) => {
+                step.execute_batch(statements)?;
+                code(&step)?;
+            }
+        }
         step.pragma_update(None, "application_id", schema.application_id)?;
         step.pragma_update(None, "user_version", index as u32 + 1)?;
         step.commit()?;
@@ -239,11 +254,16 @@ fn check_header(path: &Path, may_begin: bool) -> Result<u64, StoreError> {
 mod tests {
     use super::*;
 
-    const V1: &str = "CREATE TABLE t (a TEXT) STRICT; INSERT INTO t VALUES ('old')";
-    const V2: &str = "ALTER TABLE t ADD COLUMN b TEXT; UPDATE t SET b = a || '!'";
-    const BROKEN: &str = "ALTER TABLE t ADD COLUMN c TEXT; UPDATE no_such_table SET c = 1";
+    const V1: Migration =
+        Migration::Sql("CREATE TABLE t (a TEXT) STRICT; INSERT INTO t VALUES ('old')");
+    const V2: Migration = Migration::SqlAndCode("ALTER TABLE t ADD COLUMN b TEXT", |step| {
+        step.execute("UPDATE t SET b = a || '!'", []).map(drop)
+    });
+    const BROKEN: Migration = Migration::SqlAndCode("ALTER TABLE t ADD COLUMN c TEXT", |step| {
+        step.execute("UPDATE no_such_table SET c = 1", []).map(drop)
+    });
 
-    fn schema(migrations: &'static [&'static str]) -> Schema {
+    fn schema(migrations: &'static [Migration]) -> Schema {
         Schema {
             what: "a test",
             application_id: 7,
@@ -252,7 +272,7 @@ mod tests {
         }
     }
 
-    fn open(path: &Path, migrations: &'static [&'static str]) -> Result<Connection, StoreError> {
+    fn open(path: &Path, migrations: &'static [Migration]) -> Result<Connection, StoreError> {
         let opened = Database::open(path, schema(migrations), Durability::EachCommit, true);
         opened.map(|(_, connection)| connection)
     }

@@ -16,13 +16,16 @@
 mod blobs;
 mod catalog;
 mod checksum;
+mod codec;
 mod database;
 mod error;
 mod files;
+mod ledger;
 mod lock;
+mod press;
 mod receipts;
 mod rows;
-mod usage;
+mod segment;
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -30,8 +33,8 @@ use std::time::Duration;
 
 use model::{Digest, FunctionKey, InvocationId, Receipt};
 use store::{
-    AliasMove, BlobStore, CatalogState, CatalogStore, Publish, Published, ReceiptStore, StoreError,
-    UsageQuery, UsageRow,
+    AliasMove, BlobStore, CatalogState, CatalogStore, Keep, Publish, Published, ReceiptStore,
+    StoreError, UsageQuery, UsageRow,
 };
 
 use crate::blobs::BlobDirectory;
@@ -196,5 +199,9 @@ impl ReceiptStore for SqliteStore {
 
     fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         self.receipts.usage(query)
+    }
+
+    fn trim(&self, keep: Keep) -> Result<bool, StoreError> {
+        self.receipts.trim(keep)
     }
 }

@@ -1,30 +1,35 @@
-//! Receipts in `receipts.db`: one connection appends, others read beside it.
+//! Receipts in `receipts.db`: one connection appends and trims, others read beside it.
 //!
-//! Rows lie in order of time, so that sums over a time read one stretch of the file; an index finds them
-//! by id.
+//! A batch is a row or a few: segments, whose content only [`crate::segment`] knows. An index over the time
+//! that they cover finds those that may hold a receipt; see [`Covering`].
 
-use std::collections::HashMap;
+mod migrate;
+mod trim;
+mod usage;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use model::{Code, FunctionKey, InvocationId, Isolation, Receipt, StartKind};
+use model::{FunctionKey, InvocationId, Receipt};
 use parking_lot::Mutex;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
-use store::{StoreError, UsageQuery, UsageRow};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use store::{Keep, StoreError, UsageQuery, UsageRow};
 
-use crate::database::{Database, Durability, Schema};
-use crate::usage;
+use crate::database::{Database, Durability, Migration, Schema};
+use crate::ledger::Ledger;
+use crate::press::{Press, Pressed, count};
+use crate::segment::{Segment, time_of};
 
 /// An append syncs the file when the last sync was longer ago than this. What was appended since may be
 /// lost in a power cut, together with what came after the last sync on a node that then fell silent;
-/// it is never lost by killing the process.
+/// it is never lost by killing the process. As often, sums become rows.
 pub const RECEIPT_SYNC_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Segments whose sums are not rows: whoever asks for usage reads them.
+const N_UNROLLED_MAX: i64 = 1_000;
 
 /// Connections for reading that are kept open.
 const N_IDLE_READERS_MAX: usize = 4;
-
-/// Functions whose row number is remembered.
-const N_KNOWN_FUNCTIONS_MAX: usize = 100_000;
 
 const SCHEMA: Schema = Schema {
     what: "receipts of Holm",
@@ -32,39 +37,10 @@ const SCHEMA: Schema = Schema {
     application_id: 0x486f_6c52,
     // Damage to receipts shows when they are read; it must not hold up a node that serves functions.
     quick_check_bytes_max: 0,
-    migrations: &["
-        CREATE TABLE functions (
-            id INTEGER PRIMARY KEY,
-            namespace TEXT NOT NULL,
-            name TEXT NOT NULL,
-            UNIQUE (namespace, name)
-        ) STRICT;
-
-        CREATE TABLE receipts (
-            accepted_unix_ms INTEGER NOT NULL,
-            id BLOB NOT NULL,
-            function INTEGER NOT NULL REFERENCES functions (id),
-            version INTEGER NOT NULL,
-            isolation TEXT NOT NULL,
-            start TEXT NOT NULL,
-            queue_ns INTEGER NOT NULL,
-            start_ns INTEGER NOT NULL,
-            init_ns INTEGER NOT NULL,
-            run_ns INTEGER NOT NULL,
-            cpu_ns INTEGER NOT NULL,
-            memory_peak_bytes INTEGER NOT NULL,
-            bytes_in INTEGER NOT NULL,
-            bytes_out INTEGER NOT NULL,
-            log_bytes INTEGER NOT NULL,
-            log_dropped_bytes INTEGER NOT NULL,
-            status INTEGER NOT NULL,
-            error INTEGER,
-            price_nano INTEGER NOT NULL,
-            PRIMARY KEY (accepted_unix_ms, id)
-        ) STRICT, WITHOUT ROWID;
-
-        CREATE UNIQUE INDEX receipts_by_id ON receipts (id);
-    "],
+    migrations: &[
+        Migration::Sql(migrate::VERSION_1),
+        Migration::SqlAndCode(migrate::VERSION_2, migrate::rows_to_segments),
+    ],
 };
 
 /// The file of receipts, open.
@@ -78,7 +54,9 @@ pub(crate) struct ReceiptDb {
 #[derive(Debug)]
 struct Writer {
     connection: Connection,
-    known_functions: HashMap<FunctionKey, i64>,
+    press: Press,
+    /// `None` before the first write, and after one whose fate is unknown: read from the file then.
+    ledger: Option<Ledger>,
     synced: Instant,
 }
 
@@ -87,7 +65,8 @@ impl ReceiptDb {
         let (database, connection) = Database::open(path, SCHEMA, Durability::Checkpoints, true)?;
         let writer = Writer {
             connection,
-            known_functions: HashMap::new(),
+            press: Press::default(),
+            ledger: None,
             synced: Instant::now(),
         };
         Ok(Self {
@@ -102,9 +81,11 @@ impl ReceiptDb {
             return Ok(());
         }
         let mut writer = self.writer.lock();
-        writer
-            .append(receipts)
-            .map_err(|error| self.database.error(&error))?;
+        let appended = writer.append(receipts);
+        if appended.is_err() {
+            writer.press.forget();
+        }
+        appended.map_err(|error| self.database.error(&error))?;
         if writer.synced.elapsed() >= RECEIPT_SYNC_INTERVAL {
             // The batch is in, whatever becomes of the sync; the next checkpoint does it again.
             let _ = writer
@@ -116,28 +97,55 @@ impl ReceiptDb {
     }
 
     pub(crate) fn find(&self, id: InvocationId) -> Result<Option<Receipt>, StoreError> {
-        let sql = find_sql();
-        let row = self.read(|connection| {
-            let mut statement = connection.prepare_cached(&sql)?;
-            statement
-                .query_row([id.to_bytes()], read_receipt)
-                .optional()
+        let at = to_time(time_of(id));
+        let found = self.read(|connection| {
+            // One moment for the segment and the name.
+            let moment = connection.unchecked_transaction()?;
+            let mut damaged_seq = None;
+            let mut found = None;
+            Covering::any(at, at).each(&moment, |seq, content| {
+                let receipts = Segment::read(content).and_then(|segment| segment.receipts());
+                match receipts {
+                    None => damaged_seq = Some(seq),
+                    Some(receipts) => {
+                        found = receipts.into_iter().find(|receipt| receipt.id == id);
+                    }
+                }
+                Ok(found.is_none())
+            })?;
+            let Some(nameless) = found else {
+                return Ok(Err(damaged_seq));
+            };
+            let name = function_name(&moment, nameless.kind.function)?;
+            Ok(Ok(name.map(|name| nameless.of(name))))
         })?;
-        let damaged = || {
-            self.database
-                .corrupt(&format!("the receipt {id} is damaged"))
-        };
-        row.map(|receipt| receipt.ok_or_else(damaged)).transpose()
+        let damaged = |what: String| self.database.corrupt(&what);
+        match found {
+            Ok(Some(receipt)) => Ok(Some(receipt)),
+            Ok(None) => Err(damaged(format!("the function of receipt {id} is damaged"))),
+            Err(None) => Ok(None),
+            // It may or may not have been there.
+            Err(Some(seq)) => Err(damaged(format!(
+                "segment {seq}, which may hold receipt {id}, is damaged"
+            ))),
+        }
     }
 
     pub(crate) fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         self.read(|connection| {
-            // One moment for both statements: a function of a newer receipt would be missing.
+            // One moment for all statements, so that each receipt is counted once.
             let moment = connection.unchecked_transaction()?;
-            let rows = usage::sum(&moment, query)?;
-            moment.commit()?;
-            Ok(rows)
+            usage::sum(&moment, query)
+        })?
+        .map_err(|error| match error {
+            usage::Inexact::Damaged(what) => self.database.corrupt(&what),
+            usage::Inexact::Trimmed(what) => StoreError::Trimmed(what),
         })
+    }
+
+    pub(crate) fn trim(&self, keep: Keep) -> Result<bool, StoreError> {
+        let trimmed = self.writer.lock().trim(keep);
+        trimmed.map_err(|error| self.database.error(&error))
     }
 
     /// Runs `work` on a connection of its own, so that a long sum delays neither appends nor finds.
@@ -166,89 +174,91 @@ impl ReceiptDb {
 
 impl Writer {
     fn append(&mut self, receipts: &[Receipt]) -> rusqlite::Result<()> {
+        let mut ledger = self.take_ledger()?;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Rows made in a transaction that fails are no rows: known they become with the commit.
-        let mut new_functions = HashMap::new();
-        {
-            let mut statement = transaction.prepare_cached(INSERT)?;
-            for receipt in receipts {
-                let key = &receipt.function;
-                let known = self
-                    .known_functions
-                    .get(key)
-                    .or_else(|| new_functions.get(key));
-                let function = match known.copied() {
-                    Some(id) => id,
-                    None => {
-                        let id = function_id(&transaction, key)?;
-                        new_functions.insert(key.clone(), id);
-                        id
-                    }
-                };
-                insert(&mut statement, receipt, function)?;
+        match self.press.press(&transaction, &mut ledger, receipts)? {
+            Pressed::ThereAlready => transaction.rollback()?,
+            Pressed::New => {
+                let is_time = self.synced.elapsed() >= RECEIPT_SYNC_INTERVAL;
+                if is_time || ledger.n_unrolled() > N_UNROLLED_MAX {
+                    ledger.roll(&transaction)?;
+                }
+                transaction.commit()?;
             }
         }
-        transaction.commit()?;
-        if self.known_functions.len() + new_functions.len() > N_KNOWN_FUNCTIONS_MAX {
-            self.known_functions.clear();
-        }
-        self.known_functions.extend(new_functions);
+        self.ledger = Some(ledger);
         Ok(())
     }
-}
 
-fn function_id(transaction: &Transaction<'_>, key: &FunctionKey) -> rusqlite::Result<i64> {
-    let names = params![key.namespace.as_str(), key.name.as_str()];
-    let find = "SELECT id FROM functions WHERE namespace = ?1 AND name = ?2";
-    let found = transaction
-        .prepare_cached(find)?
-        .query_row(names, |row| row.get(0))
-        .optional()?;
-    match found {
-        Some(id) => Ok(id),
-        None => transaction
-            .prepare_cached("INSERT INTO functions (namespace, name) VALUES (?1, ?2)")?
-            .insert(names),
+    /// The ledger, to be put back when what it was taken for went well.
+    fn take_ledger(&mut self) -> rusqlite::Result<Ledger> {
+        if let Some(ledger) = self.ledger.take() {
+            return Ok(ledger);
+        }
+        let mut ledger = Ledger::load(&self.connection)?;
+        let nobody = nobody();
+        let sql = "SELECT seq, content FROM segments WHERE seq > ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([ledger.state.rolled_seq])?;
+        while let Some(row) = rows.next()? {
+            let content = row.get_ref(1)?.as_blob()?;
+            match Segment::read(content).and_then(|segment| segment.receipts()) {
+                Some(receipts) => count(&receipts, &nobody, &mut ledger),
+                None => report_damage(row.get(0)?),
+            }
+        }
+        Ok(ledger)
     }
 }
 
-/// A receipt that is there already is left as it is.
-const INSERT: &str = "INSERT INTO receipts (
-        accepted_unix_ms, id, function, version, isolation, start, queue_ns, start_ns, init_ns, run_ns,
-        cpu_ns, memory_peak_bytes, bytes_in, bytes_out, log_bytes, log_dropped_bytes, status, error,
-        price_nano
-    ) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
-    ON CONFLICT DO NOTHING";
+/// Which segments to look at: those that cover some of the time from `first` to `last`, both in.
+///
+/// Segments of one width, by the bits of the time that they cover, begin at most that time before what
+/// they cover. So a stretch of the index per width has them all, and few others, whatever the widths are.
+struct Covering {
+    first: i64,
+    last: i64,
+    seq_max: i64,
+}
 
-fn insert(
-    statement: &mut rusqlite::Statement<'_>,
-    receipt: &Receipt,
-    function: i64,
-) -> rusqlite::Result<usize> {
-    let bits = u64::cast_signed;
-    statement.execute(params![
-        to_time(receipt.accepted_unix_ms),
-        receipt.id.to_bytes(),
-        function,
-        bits(receipt.version),
-        receipt.isolation.as_str(),
-        receipt.start.as_str(),
-        bits(receipt.queue_ns),
-        bits(receipt.start_ns),
-        bits(receipt.init_ns),
-        bits(receipt.run_ns),
-        bits(receipt.cpu_ns),
-        bits(receipt.memory_peak_bytes),
-        bits(receipt.bytes_in),
-        bits(receipt.bytes_out),
-        bits(receipt.log_bytes),
-        bits(receipt.log_dropped_bytes),
-        receipt.status,
-        receipt.error.map(|code| code as u16),
-        bits(receipt.price_nano),
-    ])
+/// More bits than the time that a segment covers can have.
+const WIDTH_MAX: u32 = 63;
+
+impl Covering {
+    const SQL: &str = "SELECT seq, content FROM segments
+        WHERE width = ?1 AND first BETWEEN ?2 AND ?3 AND last >= ?4 AND seq <= ?5";
+
+    fn any(first: i64, last: i64) -> Self {
+        Self {
+            first,
+            last,
+            seq_max: i64::MAX,
+        }
+    }
+
+    /// Calls `each` with number and content, until it returns false.
+    fn each(
+        &self,
+        connection: &Connection,
+        mut each: impl FnMut(i64, &[u8]) -> rusqlite::Result<bool>,
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(Self::SQL)?;
+        for width in 0..=WIDTH_MAX {
+            let width_ms = 1_i64.checked_shl(width).filter(|width| *width > 0);
+            let earliest = self.first.saturating_sub(width_ms.unwrap_or(i64::MAX));
+            let width = i64::from(width);
+            let mut rows =
+                statement.query([width, earliest, self.last, self.first, self.seq_max])?;
+            while let Some(row) = rows.next()? {
+                if !each(row.get(0)?, row.get_ref(1)?.as_blob()?)? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Times must keep their order in SQLite; those beyond the year 292 million are kept as the last.
@@ -256,103 +266,31 @@ pub(crate) fn to_time(unix_ms: u64) -> i64 {
     i64::try_from(unix_ms).unwrap_or(i64::MAX)
 }
 
-const COLUMNS: &str = "r.accepted_unix_ms, r.id, r.version, r.isolation, r.start, r.queue_ns,
-    r.start_ns, r.init_ns, r.run_ns, r.cpu_ns, r.memory_peak_bytes, r.bytes_in, r.bytes_out,
-    r.log_bytes, r.log_dropped_bytes, r.status, r.error, r.price_nano";
-
-fn find_sql() -> String {
-    format!(
-        "SELECT {COLUMNS}, f.namespace, f.name
-         FROM receipts r JOIN functions f ON f.id = r.function WHERE r.id = ?1"
-    )
+fn report_damage(seq: i64) {
+    tracing::error!(seq, "a segment of receipts is damaged and was left out");
 }
 
-/// The receipt in a row; `None` when a word or number of it means nothing.
-fn read_receipt(row: &Row<'_>) -> rusqlite::Result<Option<Receipt>> {
-    let number = |index: usize| row.get::<_, i64>(index).map(i64::cast_unsigned);
-    let (isolation, start): (String, String) = (row.get(3)?, row.get(4)?);
-    let (namespace, name): (String, String) = (row.get(18)?, row.get(19)?);
-    let words = (
-        isolation.parse::<Isolation>(),
-        namespace.parse(),
-        name.parse(),
-    );
-    let (Ok(isolation), Ok(namespace), Ok(name)) = words else {
-        return Ok(None);
-    };
-    let Some(start) = start_kind(&start) else {
-        return Ok(None);
-    };
-    let error = match row.get::<_, Option<i64>>(16)? {
-        None => None,
-        Some(number) => match Code::ALL.iter().find(|code| **code as i64 == number) {
-            Some(code) => Some(*code),
-            None => return Ok(None),
-        },
-    };
-    let Ok(status) = u16::try_from(number(15)?) else {
-        return Ok(None);
-    };
-    Ok(Some(Receipt {
-        id: InvocationId::from_bytes(row.get(1)?),
-        function: FunctionKey { namespace, name },
-        version: number(2)?,
-        isolation,
-        start,
-        accepted_unix_ms: number(0)?,
-        queue_ns: number(5)?,
-        start_ns: number(6)?,
-        init_ns: number(7)?,
-        run_ns: number(8)?,
-        cpu_ns: number(9)?,
-        memory_peak_bytes: number(10)?,
-        bytes_in: number(11)?,
-        bytes_out: number(12)?,
-        log_bytes: number(13)?,
-        log_dropped_bytes: number(14)?,
-        status,
-        error,
-        price_nano: number(17)?,
-    }))
+/// Stands where the name of a function does not matter.
+fn nobody() -> FunctionKey {
+    "x".parse().expect("a letter is a name")
 }
 
-fn start_kind(word: &str) -> Option<StartKind> {
-    let all = [
-        StartKind::None,
-        StartKind::Warm,
-        StartKind::Fresh,
-        StartKind::Cold,
-    ];
-    all.into_iter().find(|kind| kind.as_str() == word)
+/// The name in a row of `functions`; `None` where there is none.
+fn function_name(connection: &Connection, id: i64) -> rusqlite::Result<Option<FunctionKey>> {
+    let sql = "SELECT namespace, name FROM functions WHERE id = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let name = statement.query_row([id], |row| {
+        Ok(key_of(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?))
+    });
+    Ok(name.optional()?.flatten())
+}
+
+fn key_of(namespace: &str, name: &str) -> Option<FunctionKey> {
+    let (Ok(namespace), Ok(name)) = (namespace.parse(), name.parse()) else {
+        return None;
+    };
+    Some(FunctionKey { namespace, name })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn receipts_are_found_and_summed_without_reading_all() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let receipts = ReceiptDb::open(&directory.path().join("r.db")).expect("opens");
-        let plan_of = |sql: &str, n_parameters: usize| {
-            let plan = receipts.read(|connection| {
-                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-                let nothing = rusqlite::params_from_iter(vec![0; n_parameters]);
-                let rows = statement.query_map(nothing, |row| row.get::<_, String>(3))?;
-                rows.collect::<rusqlite::Result<Vec<_>>>()
-            });
-            plan.expect("is planned").join("; ")
-        };
-        let find = plan_of(&find_sql(), 1);
-        assert!(find.contains("USING INDEX receipts_by_id (id=?)"), "{find}");
-        let sum = plan_of(usage::SUM, 2);
-        assert!(
-            sum.contains("USING PRIMARY KEY (accepted_unix_ms>? AND accepted"),
-            "{sum}"
-        );
-        assert!(
-            !find.contains("SCAN") && !sum.contains("SCAN"),
-            "{find} / {sum}"
-        );
-    }
-}
+mod tests;

@@ -25,6 +25,9 @@ pub enum StoreError {
     /// The named thing does not exist.
     #[error("{0} does not exist")]
     NotFound(String),
+    /// The query needs receipts that are no longer kept.
+    #[error("{0}")]
+    Trimmed(String),
     /// The bytes do not have the digest that was announced.
     #[error("the bytes have digest {found}, not {expected}")]
     DigestMismatch {
@@ -55,6 +58,7 @@ impl From<StoreError> for Failure {
             StoreError::SchemaTooNew { .. } => Code::SchemaTooNew,
             StoreError::Corrupt(_) => Code::StoreCorrupt,
             StoreError::NotFound(_) => Code::VersionNotFound,
+            StoreError::Trimmed(_) => Code::InvalidArgument,
             StoreError::DigestMismatch { .. } => Code::DigestMismatch,
             StoreError::TooLarge { .. } => Code::ArtifactTooLarge,
             StoreError::Source(_) => Code::BodyMalformed,

@@ -20,5 +20,5 @@ pub use catalog::{Catalog, CatalogChange, Publication, SnapshotGuard};
 pub use error::StoreError;
 pub use live::LiveVersion;
 pub use persist::{AliasMove, CatalogState, CatalogStore, FunctionState, Publish, Published};
-pub use receipts::{ReceiptStore, UsageGroup, UsageQuery, UsageRow};
+pub use receipts::{Keep, ReceiptStore, UsageGroup, UsageQuery, UsageRow};
 pub use snapshot::{FunctionEntry, Snapshot};

@@ -13,18 +13,28 @@ use tempfile::{NamedTempFile, TempDir};
 use crate::StoreError;
 use crate::blobs::{BlobStore, blob_path, copy_hashed, digest_of_path};
 use crate::persist::{AliasMove, CatalogState, CatalogStore, FunctionState, Publish, Published};
-use crate::receipts::{ReceiptStore, UsageGroup, UsageQuery, UsageRow, utc_day};
+use crate::receipts::{HOUR_MS, Keep, ReceiptStore, UsageGroup, UsageQuery, UsageRow, utc_day};
 
 /// All three stores in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
     catalog: Mutex<BTreeMap<FunctionKey, Record>>,
-    receipts: Mutex<HashMap<InvocationId, Receipt>>,
+    receipts: Mutex<Receipts>,
     blobs: TempDir,
     /// Held by everything that looks at the age of a blob or changes it.
     blob_ages: Mutex<()>,
     blob_grace: Duration,
 }
+
+#[derive(Debug, Default)]
+struct Receipts {
+    kept: HashMap<InvocationId, Receipt>,
+    /// The sums of those that were trimmed, by the hour's first millisecond.
+    trimmed: BTreeMap<(u64, FunctionKey), UsageRow>,
+}
+
+/// What a receipt takes here, about.
+const RECEIPT_BYTES: u64 = 256;
 
 /// A function that exists or once did.
 #[derive(Debug, Default)]
@@ -201,39 +211,68 @@ impl BlobStore for MemoryStore {
 
 impl ReceiptStore for MemoryStore {
     fn append(&self, receipts: &[Receipt]) -> Result<(), StoreError> {
-        let mut kept = self.receipts.lock();
+        let mut all = self.receipts.lock();
         for receipt in receipts {
-            kept.entry(receipt.id).or_insert_with(|| receipt.clone());
+            let slot = all.kept.entry(receipt.id);
+            slot.or_insert_with(|| receipt.clone());
         }
         Ok(())
     }
 
     fn find(&self, id: InvocationId) -> Result<Option<Receipt>, StoreError> {
-        Ok(self.receipts.lock().get(&id).cloned())
+        Ok(self.receipts.lock().kept.get(&id).cloned())
     }
 
     fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         let mut rows = BTreeMap::<String, UsageRow>::new();
+        let row_of = |function: &FunctionKey, unix_ms: u64| match query.group {
+            UsageGroup::Total => String::new(),
+            UsageGroup::Function => function.to_string(),
+            UsageGroup::Day => utc_day(unix_ms),
+        };
         if query.group == UsageGroup::Total {
             rows.insert(String::new(), UsageRow::default());
         }
-        for receipt in self
-            .receipts
-            .lock()
-            .values()
-            .filter(|receipt| query.matches(receipt))
-        {
-            let key = match query.group {
-                UsageGroup::Total => String::new(),
-                UsageGroup::Function => receipt.function.to_string(),
-                UsageGroup::Day => utc_day(receipt.accepted_unix_ms),
-            };
-            let row = rows.entry(key.clone()).or_insert(UsageRow {
-                key,
-                ..UsageRow::default()
-            });
-            row.add(receipt);
+        let all = self.receipts.lock();
+        for receipt in all.kept.values().filter(|receipt| query.matches(receipt)) {
+            let key = row_of(&receipt.function, receipt.accepted_unix_ms);
+            rows.entry(key).or_default().add(receipt);
         }
-        Ok(rows.into_values().collect())
+        for ((hour, function), sums) in &all.trimmed {
+            let (from, to) = (query.since_unix_ms, query.until_unix_ms);
+            let end = hour.saturating_add(HOUR_MS);
+            if !query.selects(function) || from >= to || end <= from || *hour >= to {
+                continue;
+            }
+            if *hour < from || end > to {
+                let detail = "receipts of that time are gone: ask for whole hours or days";
+                return Err(StoreError::Trimmed(detail.to_owned()));
+            }
+            rows.entry(row_of(function, *hour)).or_default().merge(sums);
+        }
+        let rows = rows.into_iter().map(|(key, row)| UsageRow { key, ..row });
+        Ok(rows.collect())
+    }
+
+    fn trim(&self, keep: Keep) -> Result<bool, StoreError> {
+        let mut all = self.receipts.lock();
+        let Receipts { kept, trimmed } = &mut *all;
+        let mut by_age: Vec<(u64, InvocationId)> = kept
+            .values()
+            .map(|receipt| (receipt.accepted_unix_ms, receipt.id))
+            .collect();
+        by_age.sort_unstable();
+        let n_kept_max = usize::try_from(keep.bytes_max / RECEIPT_BYTES).unwrap_or(usize::MAX);
+        let n_over = by_age.len().saturating_sub(n_kept_max);
+        for (index, (accepted_unix_ms, id)) in by_age.into_iter().enumerate() {
+            if index >= n_over && accepted_unix_ms >= keep.since_unix_ms {
+                break;
+            }
+            let receipt = kept.remove(&id).expect("it was just there");
+            let hour = accepted_unix_ms - accepted_unix_ms % HOUR_MS;
+            let sums = trimmed.entry((hour, receipt.function.clone()));
+            sums.or_default().add(&receipt);
+        }
+        Ok(false)
     }
 }

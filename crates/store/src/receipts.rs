@@ -6,16 +6,34 @@ use crate::StoreError;
 
 /// Keeps receipts. All calls block; appends come in batches.
 pub trait ReceiptStore: Send + Sync + 'static {
-    /// Appends a batch in one transaction. A receipt whose id is there already is left out, so a batch
-    /// whose fate is unknown may be appended again.
+    /// Appends a batch in one transaction: all of it or, with an error, nothing. A batch is known by the
+    /// id of its first receipt. Where a batch that began with it is there already, this one is left out,
+    /// so one whose fate is unknown may be appended again, as it was.
     fn append(&self, receipts: &[Receipt]) -> Result<(), StoreError>;
 
-    /// The receipt of an invocation.
+    /// The receipt of an invocation, while it is kept.
     fn find(&self, id: InvocationId) -> Result<Option<Receipt>, StoreError>;
 
-    /// Exact sums over the receipts that match, in order of their keys. A total is one row always; a
-    /// function or day without receipts has none.
+    /// Exact sums over the receipts that match, in order of their keys, those of trimmed receipts in. A
+    /// total is one row always; a function or day without receipts has none.
+    ///
+    /// # Errors
+    /// [`StoreError::Trimmed`] where the query's time cuts an hour or a day in two whose receipts are
+    /// gone: exact sums are left of the whole only.
     fn usage(&self, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
+
+    /// Removes some of the receipts that are beyond `keep`, oldest first; their sums stay. One call is a
+    /// small step. Returns whether the next one may find more.
+    fn trim(&self, keep: Keep) -> Result<bool, StoreError>;
+}
+
+/// Which receipts are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// Those accepted at or after, in milliseconds since the Unix epoch.
+    pub since_unix_ms: u64,
+    /// As many of the newest as take this much storage, sums included, in bytes.
+    pub bytes_max: u64,
 }
 
 /// Which receipts to sum, and by what.
@@ -36,11 +54,16 @@ pub struct UsageQuery {
 impl UsageQuery {
     /// Whether the sums count this receipt: what every implementation selects.
     pub fn matches(&self, receipt: &Receipt) -> bool {
-        let namespace = self.namespace.as_ref();
-        let function = self.function.as_ref();
-        namespace.is_none_or(|namespace| receipt.function.namespace == *namespace)
-            && function.is_none_or(|function| receipt.function == *function)
+        self.selects(&receipt.function)
             && (self.since_unix_ms..self.until_unix_ms).contains(&receipt.accepted_unix_ms)
+    }
+
+    /// Whether the sums count receipts of this function.
+    pub fn selects(&self, function: &FunctionKey) -> bool {
+        let namespace = self.namespace.as_ref();
+        let only = self.function.as_ref();
+        namespace.is_none_or(|namespace| function.namespace == *namespace)
+            && only.is_none_or(|only| function == only)
     }
 }
 
@@ -126,8 +149,11 @@ pub fn utc_day(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// Milliseconds of an hour.
+pub const HOUR_MS: u64 = 60 * 60 * 1000;
+
 /// Milliseconds of a day.
-pub const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+pub const DAY_MS: u64 = 24 * HOUR_MS;
 
 #[cfg(test)]
 mod tests {

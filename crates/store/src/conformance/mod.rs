@@ -52,7 +52,8 @@ macro_rules! conformance_tests {
                 racing_changes_leave_memory_and_store_alike, garbage_is_what_no_version_needs;
             blobs: keeps_bytes_under_their_digest, refuses_what_is_not_as_announced,
                 garbage_goes_and_the_rest_stays, young_and_wanted_blobs_stay, racing_uploads_agree;
-            receipts: follow_the_model, sums_exceed_64_bits, a_batch_may_be_repeated;
+            receipts: follow_the_model, sums_exceed_64_bits, a_batch_may_be_repeated,
+                big_batches_are_whole, trimmed_receipts_leave_their_sums, trimming_keeps_the_newest;
         );
     };
     (@each $harness:ty, $($module:ident: $($case:ident),*;)*) => {

@@ -9,10 +9,8 @@ use proptest::test_runner::TestRunner;
 
 use super::data::{any_receipt, function};
 use super::{Harness, LONG_GRACE};
-use crate::receipts::utc_day;
-use crate::{ReceiptStore, UsageGroup, UsageQuery, UsageRow};
-
-const DAY_MS: u64 = 86_400_000;
+use crate::receipts::{DAY_MS, HOUR_MS, utc_day};
+use crate::{Keep, ReceiptStore, StoreError, UsageGroup, UsageQuery, UsageRow};
 
 fn everything(group: UsageGroup) -> UsageQuery {
     UsageQuery {
@@ -32,6 +30,8 @@ fn any_query() -> impl Strategy<Value = UsageQuery> {
     ];
     let times = prop_oneof![
         Just(0),
+        (0..5_u64).prop_map(|day| day * DAY_MS),
+        (0..120_u64).prop_map(|hour| hour * HOUR_MS),
         0..5 * DAY_MS,
         Just(u64::MAX),
         Just(i64::MAX as u64)
@@ -155,12 +155,16 @@ pub fn sums_exceed_64_bits<H: Harness>() {
     assert_eq!(row.price_nano, 300 * u128::from(u64::MAX - 1));
 }
 
-/// The meter repeats a batch whose fate it does not know.
+/// The meter repeats a batch whose fate it does not know, as it was.
 pub fn a_batch_may_be_repeated<H: Harness>() {
-    let harness = H::new(LONG_GRACE);
+    let mut harness = H::new(LONG_GRACE);
     let receipts = sample(40, |_| {});
     harness.store().append(&receipts[..20]).expect("works");
-    harness.store().append(&receipts).expect("works");
+    harness.store().append(&receipts[..20]).expect("works");
+    harness.store().append(&receipts[20..]).expect("works");
+    harness.store().append(&receipts[..20]).expect("works");
+    harness.reopen();
+    harness.store().append(&receipts[20..]).expect("works");
     harness.store().append(&[]).expect("works");
     let rows = harness
         .store()
@@ -172,6 +176,134 @@ pub fn a_batch_may_be_repeated<H: Harness>() {
         .map(|receipt| u128::from(receipt.run_ns))
         .sum();
     assert_eq!(rows[0].run_ns, total_ns);
+}
+
+/// More than any implementation writes in one piece.
+pub fn big_batches_are_whole<H: Harness>() {
+    let mut harness = H::new(LONG_GRACE);
+    let receipts = sample(20_000, |_| {});
+    harness.store().append(&receipts).expect("works");
+    harness.store().append(&receipts).expect("works");
+    harness.reopen();
+    let kept: HashMap<_, _> = receipts
+        .iter()
+        .map(|receipt| (receipt.id, receipt.clone()))
+        .collect();
+    for group in [UsageGroup::Total, UsageGroup::Function, UsageGroup::Day] {
+        let query = UsageQuery {
+            since_unix_ms: 1_000,
+            until_unix_ms: 300_000_000,
+            ..everything(group)
+        };
+        let rows = harness.store().usage(&query).expect("works");
+        assert_eq!(rows, expected(&kept, &query), "{group:?}");
+    }
+    for receipt in receipts.iter().step_by(977) {
+        let found = ReceiptStore::find(harness.store(), receipt.id).expect("works");
+        assert_eq!(found.as_ref(), Some(receipt));
+    }
+}
+
+/// Receipts of `n` consecutive half hours from the first day on, each with an id of its time, in batches
+/// of one.
+fn half_hours<H: Harness>(harness: &H, n: u64) -> HashMap<InvocationId, Receipt> {
+    let mut receipts = sample(n, |_| {});
+    for (index, receipt) in (0..).zip(&mut receipts) {
+        let at = DAY_MS + index * HOUR_MS / 2;
+        receipt.accepted_unix_ms = at;
+        receipt.id = InvocationId::new(at, [7; 10]);
+        let batch = std::slice::from_ref(receipt);
+        harness.store().append(batch).expect("works");
+    }
+    let by_id = receipts.into_iter().map(|receipt| (receipt.id, receipt));
+    by_id.collect()
+}
+
+fn trim_all<H: Harness>(harness: &H, keep: Keep) {
+    while harness.store().trim(keep).expect("works") {}
+}
+
+/// What is too old goes; sums over whole days stay exact, and sums that cannot be are refused.
+pub fn trimmed_receipts_leave_their_sums<H: Harness>() {
+    let mut harness = H::new(LONG_GRACE);
+    // Two days.
+    let receipts = half_hours(&harness, 96);
+    let cutoff = DAY_MS + 10 * HOUR_MS;
+    let keep = Keep {
+        since_unix_ms: cutoff,
+        bytes_max: u64::MAX,
+    };
+    trim_all(&harness, keep);
+    harness.reopen();
+    for receipt in receipts.values() {
+        let found = ReceiptStore::find(harness.store(), receipt.id).expect("works");
+        let is_kept = receipt.accepted_unix_ms >= cutoff;
+        assert_eq!(found.as_ref(), is_kept.then_some(receipt));
+    }
+    let ask = |since_unix_ms, until_unix_ms, group| {
+        let query = UsageQuery {
+            since_unix_ms,
+            until_unix_ms,
+            ..everything(group)
+        };
+        let rows = harness.store().usage(&query);
+        (rows, expected(&receipts, &query))
+    };
+    for group in [UsageGroup::Total, UsageGroup::Function, UsageGroup::Day] {
+        for (since, until) in [
+            (0, u64::MAX),
+            (DAY_MS, 2 * DAY_MS),
+            // The first that is kept, to the millisecond; and within an hour that is.
+            (cutoff, u64::MAX),
+            (cutoff + 1, 2 * DAY_MS + 5 * HOUR_MS + 1),
+            // Nothing was there, so nothing is missing.
+            (1, DAY_MS),
+            (5 * DAY_MS + 1, 6 * DAY_MS),
+        ] {
+            let (rows, expected) = ask(since, until, group);
+            assert_eq!(rows.expect("all is there"), expected, "{since} {until}");
+        }
+    }
+    for (since, until) in [(DAY_MS + 1, u64::MAX), (0, DAY_MS + HOUR_MS / 2 + 7)] {
+        let (rows, _) = ask(since, until, UsageGroup::Total);
+        let refused = rows.expect_err("it cannot be exact");
+        assert!(matches!(refused, StoreError::Trimmed(_)), "{refused}");
+    }
+}
+
+/// A bound in bytes takes the oldest first and ends; the sums stay, and writing goes on.
+pub fn trimming_keeps_the_newest<H: Harness>() {
+    let harness = H::new(LONG_GRACE);
+    let receipts = half_hours(&harness, 96);
+    let keep = Keep {
+        since_unix_ms: 0,
+        bytes_max: 0,
+    };
+    trim_all(&harness, keep);
+    for id in receipts.keys() {
+        let found = ReceiptStore::find(harness.store(), *id).expect("works");
+        assert_eq!(found, None);
+    }
+    let all = everything(UsageGroup::Function);
+    let rows = harness.store().usage(&all).expect("works");
+    assert_eq!(rows, expected(&receipts, &all));
+    // Hours stay while they are not too old.
+    let hours = UsageQuery {
+        since_unix_ms: DAY_MS + 3 * HOUR_MS,
+        until_unix_ms: 2 * DAY_MS + 7 * HOUR_MS,
+        ..all
+    };
+    let rows = harness.store().usage(&hours).expect("works");
+    assert_eq!(rows, expected(&receipts, &hours));
+    let mut late = sample(1, |receipt| receipt.accepted_unix_ms = DAY_MS);
+    late[0].id = InvocationId::new(DAY_MS, [8; 10]);
+    harness.store().append(&late).expect("works");
+    let found = ReceiptStore::find(harness.store(), late[0].id).expect("works");
+    assert_eq!(found.as_ref(), Some(&late[0]));
+    trim_all(&harness, keep);
+    let total = everything(UsageGroup::Total);
+    let rows = harness.store().usage(&total).expect("works");
+    assert_eq!(rows[0].n_invocations, 97);
 }
 
 /// Receipts with ids of their own.
