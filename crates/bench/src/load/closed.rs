@@ -1,11 +1,13 @@
 //! The closed loop: each connection sends its next request when the answer is there.
 
-use super::driver::{Clock, DRAIN_MAX, Driver, nanoseconds};
+use std::time::Duration;
+
+use super::driver::{Clock, Driver, nanoseconds};
 use super::{Closed, LoadError, Tally, Target, new_histogram};
 use crate::machine::thread_cpu_time;
 
-/// Runs it; see [`super::closed`].
-pub fn run(target: &Target, closed: &Closed) -> Result<Tally, LoadError> {
+/// Runs it; see [`super::closed`]. What is in flight after the window gets `drain_max`.
+pub fn run(target: &Target, closed: &Closed, drain_max: Duration) -> Result<Tally, LoadError> {
     if closed.duration.is_zero() {
         return Err(LoadError::Nonsense("no time to measure"));
     }
@@ -15,7 +17,7 @@ pub fn run(target: &Target, closed: &Closed) -> Result<Tally, LoadError> {
     let clock = Clock::new();
     let start_ns = nanoseconds(closed.warm_up);
     let end_ns = start_ns + nanoseconds(closed.duration);
-    let drained_ns = end_ns + nanoseconds(DRAIN_MAX);
+    let drained_ns = end_ns + nanoseconds(drain_max);
     for n in 0..closed.n_connections {
         driver.send(n, clock.now_ns())?;
     }
@@ -48,7 +50,7 @@ pub fn run(target: &Target, closed: &Closed) -> Result<Tally, LoadError> {
         if now_ns >= drained_ns && driver.n_in_flight > 0 {
             return Err(LoadError::Hangs {
                 n_waiting: driver.n_in_flight,
-                waited: DRAIN_MAX,
+                waited: drain_max,
             });
         }
     }
@@ -69,8 +71,8 @@ pub fn run(target: &Target, closed: &Closed) -> Result<Tally, LoadError> {
 /// The thread's CPU time at both edges of the window.
 #[derive(Debug, Default)]
 pub struct Edges {
-    start: Option<std::time::Duration>,
-    end: Option<std::time::Duration>,
+    start: Option<Duration>,
+    end: Option<Duration>,
 }
 
 impl Edges {
@@ -85,10 +87,10 @@ impl Edges {
     }
 
     /// CPU time between the edges, once both are passed.
-    pub fn between(&self) -> std::time::Duration {
+    pub fn between(&self) -> Duration {
         match (self.start, self.end) {
             (Some(start), Some(end)) => end.saturating_sub(start),
-            _ => std::time::Duration::ZERO,
+            _ => Duration::ZERO,
         }
     }
 }

@@ -11,9 +11,6 @@ use super::connection::{Connection, InFlight};
 use super::{LoadError, Offence, Target};
 use crate::stats::Sequence;
 
-/// How long a server gets after the window for what is still in flight.
-pub const DRAIN_MAX: Duration = Duration::from_secs(10);
-
 /// Events taken at once.
 const N_EVENTS_MAX: usize = 256;
 

@@ -30,10 +30,10 @@ pub enum LoadError {
         /// The beginning of the answer, escaped.
         quote: String,
     },
-    /// The server stopped answering.
-    #[error("{n_waiting} requests without an answer {waited:?} after the last one was sent")]
+    /// The server stopped answering, or cannot keep up with an open loop.
+    #[error("{n_waiting} requests without an answer {waited:?} after the measured time")]
     Hangs {
-        /// Requests without an answer.
+        /// Requests without an answer, sent or only due.
         n_waiting: usize,
         /// How long they were waited for after the window.
         waited: Duration,

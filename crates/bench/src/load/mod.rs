@@ -30,6 +30,9 @@ const BUSY_MAX: f64 = 0.95;
 /// A greater share of late requests would be seen in a 99th percentile.
 const LATE_SHARE_MAX: f64 = 0.005;
 
+/// How long a server gets after the window for what is still owed.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
 
 /// Where requests go, and what must come back.
@@ -125,7 +128,7 @@ fn new_histogram() -> Histogram<u64> {
 /// # Errors
 /// The first wrong answer, quoted; a server that cannot be reached, hangs or answers nothing in time.
 pub fn closed(target: &Target, closed: &Closed) -> Result<Tally, LoadError> {
-    closed::run(target, closed)
+    closed::run(target, closed, DRAIN_MAX)
 }
 
 /// Runs an open loop on the calling thread, which the caller has pinned.
@@ -133,5 +136,5 @@ pub fn closed(target: &Target, closed: &Closed) -> Result<Tally, LoadError> {
 /// # Errors
 /// As [`closed`].
 pub fn open(target: &Target, open: &Open) -> Result<Tally, LoadError> {
-    open::run(target, open)
+    open::run(target, open, DRAIN_MAX)
 }

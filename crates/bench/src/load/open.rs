@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::closed::Edges;
-use super::driver::{Clock, DRAIN_MAX, Driver, nanoseconds};
+use super::driver::{Clock, Driver, nanoseconds};
 use super::{LoadError, Open, Tally, Target, new_histogram};
 
 /// A request that left this long after it was due although a connection was free is late: by the
@@ -42,8 +42,8 @@ impl Schedule {
     }
 }
 
-/// Runs it; see [`super::open`].
-pub fn run(target: &Target, open: &Open) -> Result<Tally, LoadError> {
+/// Runs it; see [`super::open`]. What is owed after the window gets `drain_max`.
+pub fn run(target: &Target, open: &Open, drain_max: Duration) -> Result<Tally, LoadError> {
     if open.duration.is_zero() {
         return Err(LoadError::Nonsense("no time to measure"));
     }
@@ -63,7 +63,7 @@ pub fn run(target: &Target, open: &Open) -> Result<Tally, LoadError> {
         n_late: 0,
         latency: new_histogram(),
     };
-    let (cpu, spun) = run.drive(end_ns)?;
+    let (cpu, spun) = run.drive(end_ns, drain_max)?;
     let n_answers = run.latency.len();
     if n_answers == 0 {
         return Err(LoadError::NoAnswers);
@@ -92,8 +92,12 @@ struct Run<'a> {
 impl Run<'_> {
     /// Until every request is answered. Returns CPU time within the window, and how much of it was spent
     /// spinning for want of anything to do.
-    fn drive(&mut self, end_ns: u64) -> Result<(Duration, Duration), LoadError> {
-        let drained_ns = end_ns + nanoseconds(DRAIN_MAX);
+    fn drive(
+        &mut self,
+        end_ns: u64,
+        drain_max: Duration,
+    ) -> Result<(Duration, Duration), LoadError> {
+        let drained_ns = end_ns + nanoseconds(drain_max);
         let clock = Clock::new();
         let mut cpu = Edges::default();
         let mut spun_ns = 0;
@@ -103,7 +107,7 @@ impl Run<'_> {
                 let n_unsent = self.schedule.n_requests - self.n_begun;
                 return Err(LoadError::Hangs {
                     n_waiting: self.driver.n_in_flight + usize::try_from(n_unsent).unwrap_or(0),
-                    waited: DRAIN_MAX,
+                    waited: drain_max,
                 });
             }
             cpu.pass(now_ns, self.start_ns, end_ns);
