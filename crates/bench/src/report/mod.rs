@@ -61,9 +61,10 @@ impl Report {
     /// Whether the machine was too noisy: the control is not 1 ± 0.05, or is no number. Nothing in a void
     /// run is decided.
     pub fn is_void(&self) -> bool {
+        let fair = 1.0 - CONTROL_TOLERANCE..=1.0 + CONTROL_TOLERANCE;
         self.meta
             .control
-            .is_some_and(|control| !((control.median - 1.0).abs() <= CONTROL_TOLERANCE))
+            .is_some_and(|control| !fair.contains(&control.median))
     }
 
     /// Whether a row reached its gate. None when it has no gate or no figure, or when the run is void.
