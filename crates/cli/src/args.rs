@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use model::{FunctionKey, Namespace};
 
 use crate::commands::{
-    alias, completions, deploy, describe, doctor, explain, invoke, list, logs, receipt, remove,
+    alias, bench, completions, deploy, describe, doctor, explain, invoke, list, logs, receipt, remove,
     setup, usage, versions,
 };
 use crate::report::UsageError;
@@ -45,6 +45,14 @@ pub enum Command {
     /// Compile a WebAssembly file under limits: the node runs itself with this
     #[command(hide = true)]
     InternalCompileWasm,
+    /// Measure how fast a node is on this machine
+    Bench(bench::BenchArgs),
+    /// Serve something to be measured: the bench runs itself with this
+    #[command(hide = true)]
+    InternalBenchServer {
+        /// What to serve, as JSON
+        spec: String,
+    },
     /// What needs no node in this process.
     #[command(flatten)]
     Other(OtherCommand),

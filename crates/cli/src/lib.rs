@@ -18,6 +18,7 @@ pub mod text;
 use api::ClassInfo;
 
 pub use args::{Cli, Command, NodeCommand, OtherCommand, UpArgs};
+pub use commands::bench::BenchArgs;
 
 use console::Console;
 use environment::Environment;

@@ -1,6 +1,7 @@
 //! The binary: parse, dispatch. Everything that a command does is in `cli`, everything that a node does
-//! in `node`; `up` here ties the two together.
+//! in `node`; `up` here ties the two together, as `bench_command` does with `bench`.
 
+mod bench_command;
 mod up;
 
 use std::process::ExitCode;
@@ -18,6 +19,10 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Up(args) => up::run(&args, &environment).into(),
         Command::InternalCompileWasm => runtime_wasm::compile_worker::main(),
+        Command::Bench(args) => bench_command::run(&args, &environment).into(),
+        Command::InternalBenchServer { spec } => {
+            bench_command::serve(&spec, &environment).into()
+        }
         Command::Other(command) => cli::run(command, Host { probe }, &environment).into(),
     }
 }

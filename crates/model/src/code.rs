@@ -130,6 +130,7 @@ codes! {
     NothingToDeploy = 5007, Caller, 400, false, "Nothing to deploy here";
     ConfigInvalid = 5008, Caller, 400, false, "The configuration is invalid";
     StoreCorrupt = 5009, Platform, 503, false, "The data directory is damaged";
+    MachineUnfit = 5010, Platform, 503, true, "The machine cannot be measured on now";
 }
 
 /// What `holm explain` prints: the page of `code`.

@@ -1,6 +1,7 @@
 //! The commands, one file each: arguments on top, what is done, how it is printed.
 
 pub mod alias;
+pub mod bench;
 pub mod completions;
 pub mod deploy;
 pub mod describe;
