@@ -13,6 +13,11 @@ use cli::{Cli, Command, Host};
 use node::NodeConfig;
 use runtime::Availability;
 
+/// Every request allocates some thirty small blocks and frees them on the same thread: what this allocator is
+/// best at (docs/decisions/0006-the-request-path.md has the figures).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let environment = Environment::of_process();

@@ -23,6 +23,8 @@ pub(crate) struct Acquired {
     pub(crate) start: Duration,
     pub(crate) init: Duration,
     pub(crate) init_cpu: Duration,
+    /// When it was got: the function's own time begins.
+    pub(crate) at: Instant,
 }
 
 impl Invoker {
@@ -41,6 +43,7 @@ impl Invoker {
                 start: Duration::ZERO,
                 init: Duration::ZERO,
                 init_cpu: Duration::ZERO,
+                at: Instant::now(),
             });
         }
         let deadline = began + Duration::from_millis(pool.version.config.limits.start_timeout_ms);
@@ -84,6 +87,7 @@ impl Invoker {
             start: now.duration_since(began).saturating_sub(queue),
             init: started.init,
             init_cpu: started.init_cpu,
+            at: now,
         })
     }
 

@@ -135,7 +135,7 @@ pub(crate) fn reply_body(
             .meter
             .bytes_out
             .store(n_bytes, Ordering::Relaxed);
-        flight.settle();
+        flight.settle_with_head();
         return Ok(body);
     }
     Ok(Body::stream(ReplyBody {

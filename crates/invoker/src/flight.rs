@@ -28,6 +28,7 @@ pub(crate) struct Flight {
     pub(crate) timings: Timings,
     init: Duration,
     run_began: Option<Instant>,
+    head_at: Option<Instant>,
     status: u16,
     settled: bool,
 }
@@ -49,6 +50,7 @@ impl Flight {
             timings: Timings::default(),
             init: Duration::ZERO,
             run_began: None,
+            head_at: None,
             status: Code::CallerGone.status(),
             settled: false,
         }
@@ -64,7 +66,7 @@ impl Flight {
 
     /// Takes over an instance; the function's own time begins.
     pub(crate) fn begin_run(&mut self, acquired: crate::acquire::Acquired) -> Instant {
-        let now = Instant::now();
+        let now = acquired.at;
         self.timings.queue = acquired.queue;
         self.timings.start = acquired.start;
         self.timings.kind = acquired.kind;
@@ -91,16 +93,26 @@ impl Flight {
     pub(crate) fn head(&mut self, status: u16) {
         self.status = status;
         if let Some(began) = self.run_began {
-            self.timings.run_until_head = began.elapsed();
+            let now = Instant::now();
+            self.timings.run_until_head = now.duration_since(began);
+            self.head_at = Some(now);
         }
+    }
+
+    /// The answer ended well with its head: as [`Flight::settle`], without another look at the clock.
+    pub(crate) fn settle_with_head(&mut self) {
+        self.settle_at(self.head_at.unwrap_or_else(Instant::now));
     }
 
     /// The answer ended well: the instance may serve again.
     pub(crate) fn settle(&mut self) {
+        self.settle_at(Instant::now());
+    }
+
+    fn settle_at(&mut self, now: Instant) {
         if self.settled {
             return;
         }
-        let now = Instant::now();
         if let Some(instance) = self.instance.take() {
             let pool = self.invoker.pool(&self.target);
             pool.n_busy.fetch_sub(1, Ordering::Relaxed);
