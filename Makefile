@@ -13,7 +13,7 @@ SKIPS := $(CARGO_TARGET_DIR)/skipped-tests.txt
 HOLM_DEMO := $(CARGO_TARGET_DIR)/release/holm
 HOLM_TEST := $(CARGO_TARGET_DIR)/debug/holm
 
-.PHONY: help demo test setup tools lint build-test build-demo
+.PHONY: help demo test setup tools lint build-test build-demo bench-peers
 
 help:
 	@echo "make demo          build, start a node, deploy the examples, print what to try, stay up"
@@ -23,6 +23,10 @@ help:
 # Guest toolchains (clang, Go, Zig, componentize-py, ...) and the C compiler that SQLite needs.
 setup:
 	@scripts/setup.sh
+
+# The servers of others that `holm bench` measures against.
+bench-peers:
+	@scripts/bench-peers.sh
 
 # What only the tests need.
 tools: setup

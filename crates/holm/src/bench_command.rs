@@ -70,3 +70,12 @@ pub fn serve(spec: &str, environment: &Environment) -> u8 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The command line cannot ask the bench: they do not know each other.
+    #[test]
+    fn the_rows_that_can_be_typed_are_those_there_are() {
+        assert_eq!(cli::commands::bench::ROWS, bench::row_names());
+    }
+}

@@ -13,11 +13,12 @@ const PEER: Peer = Peer {
     remedy: "`make bench-peers` builds it",
 };
 
-/// The allocator as it comes.
-pub(crate) const DEFAULT: &[&str] = &["-Opooling-allocator=y"];
+/// The allocator as it comes. Guests from Rust's standard library ask for `wasi:cli`.
+pub(crate) const DEFAULT: &[&str] = &["-Scli", "-Opooling-allocator=y"];
 
 /// What its own flags make of it: slots are reset by the page-map scan and keep their pages.
 pub(crate) const TUNED: &[&str] = &[
+    "-Scli",
     "-Opooling-allocator=y",
     "-Opooling-pagemap-scan=y",
     "-Opooling-memory-keep-resident=2097152",

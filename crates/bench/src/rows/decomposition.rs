@@ -87,7 +87,7 @@ fn measure(row: &RowSpec, lab: &mut Lab, steps: &[Step]) -> Result<Vec<Row>, Row
         Row {
             row: format!("{}.{index}", row.name),
             measure: format!("{}: + {adds}", row.measure),
-            baseline: Some(format!("{before} and what is before it")),
+            baseline: Some(format!("the step before: {before}")),
             ..row.row(found)
         }
     });

@@ -1,6 +1,7 @@
 //! End to end: the real binary as a node, the real command line against it, real guests. One test binary,
 //! so that it is linked once.
 
+mod bench;
 mod catalogue;
 mod command_line;
 mod deploys;
