@@ -87,13 +87,13 @@ fn steady(n_functions: usize) -> (f64, f64) {
     let pace = |settle: &mut dyn FnMut(Receipt, &FunctionVersion)| {
         let before = cpu();
         let started = Instant::now();
-        for ms in 0..STEADY_S * 1_000 {
-            for n in 0..RATE_PER_S / 1_000 {
-                let receipt = receipt(ms * 1_000 + n, &versions);
+        for tick in 0..STEADY_S * 200 {
+            for n in 0..RATE_PER_S / 200 {
+                let receipt = receipt(tick * 5_000 + n, &versions);
                 let index = (receipt.bytes_in as usize) % versions.len();
                 settle(receipt, &versions[index]);
             }
-            let next = started + Duration::from_millis(ms + 1);
+            let next = started + Duration::from_millis(5 * (tick + 1));
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
         cpu() - before
@@ -119,6 +119,8 @@ fn config() -> MeterConfig {
             gb_second_nano: 16_667,
             cpu_second_nano: 50_000,
         },
+        // The receipts' times are made up.
+        receipts_keep_days: u64::MAX,
         ..MeterConfig::default()
     }
 }

@@ -1,10 +1,11 @@
-//! The thread that writes receipts. It sleeps while there is nothing to write: an idle node does not
-//! wake. The first receipt of a batch wakes it; it waits a few milliseconds for company, then writes.
+//! The thread that writes receipts and removes old ones. It sleeps while there is nothing to write: an
+//! idle node does not wake. The first receipt of a batch wakes it; it waits for company, as long as the
+//! interval or until there are many, then writes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use store::StoreError;
 
@@ -12,6 +13,9 @@ use crate::meter::Meter;
 
 /// The longest wait between attempts while the store fails.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How often old receipts are looked for, while new ones come.
+const TRIM_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a settlement wakes the thread.
 #[derive(Default)]
@@ -30,6 +34,12 @@ impl Wake {
         if !self.has_work.load(Ordering::Acquire) && !self.has_work.swap(true, Ordering::AcqRel) {
             self.unpark();
         }
+    }
+
+    /// As [`Wake::wake`], and the wait for company ends.
+    pub(crate) fn hurry(&self) {
+        self.has_work.store(true, Ordering::Release);
+        self.unpark();
     }
 
     fn unpark(&self) {
@@ -106,15 +116,45 @@ impl Drop for Flusher {
 
 fn run(meter: &Meter, interval: Duration) {
     let mut retry_wait = interval;
+    let mut trimming = Trimming {
+        looked: Instant::now(),
+        has_more: true,
+        is_failing: false,
+    };
     while meter.wake.wait() {
         thread::park_timeout(retry_wait);
         meter.wake.has_work.store(false, Ordering::Release);
         if meter.flush().is_ok() {
             retry_wait = interval;
+            trimming.step(meter);
         } else {
             retry_wait = (retry_wait * 2).min(RETRY_WAIT_MAX);
             // What failed is still there.
             meter.wake.has_work.store(true, Ordering::Release);
         }
+    }
+}
+
+/// Removing old receipts, a step after a flush: as fast as new ones come, and never long at once.
+struct Trimming {
+    looked: Instant,
+    has_more: bool,
+    is_failing: bool,
+}
+
+impl Trimming {
+    fn step(&mut self, meter: &Meter) {
+        if !self.has_more && self.looked.elapsed() < TRIM_INTERVAL {
+            return;
+        }
+        self.looked = Instant::now();
+        let trimmed = meter.trim();
+        if let Err(error) = &trimmed
+            && !self.is_failing
+        {
+            tracing::error!(%error, "old receipts cannot be removed");
+        }
+        self.is_failing = trimmed.is_err();
+        self.has_more = trimmed.unwrap_or(false);
     }
 }

@@ -3,21 +3,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use invoker::UsageSink;
 use model::price::PriceTable;
 use model::{FunctionKey, FunctionVersion, InvocationId, Receipt};
 use parking_lot::Mutex;
-use store::{ReceiptStore, StoreError, UsageQuery, UsageRow};
+use store::receipts::DAY_MS;
+use store::{Keep, ReceiptStore, StoreError, UsageQuery, UsageRow};
 
-use crate::batch::{Batch, Spares};
+use crate::batch::Batch;
 use crate::config::MeterConfig;
 use crate::flusher::{Flusher, Wake};
 use crate::metrics::{Metrics, PrometheusText};
 
 /// Receipts that are appended in one transaction, so that a long batch does not keep the store from
 /// others.
-const N_APPENDED_MAX: usize = 2_048;
+const N_APPENDED_MAX: usize = 8_192;
 
 /// Keeps receipts, sums usage, counts metrics. One per node.
 pub struct Meter {
@@ -26,8 +28,12 @@ pub struct Meter {
     batch: Batch,
     store: Arc<dyn ReceiptStore>,
     /// Held over taking and appending, so that there is one batch in flight.
-    flushing: Mutex<Spares>,
+    flushing: Mutex<()>,
+    /// Held over bringing receipts to the metrics, so that whoever looks at them sees all that settled.
+    counting: Mutex<()>,
     pub(crate) wake: Wake,
+    keep_ms: u64,
+    bytes_max: u64,
     is_failing: AtomicBool,
 }
 
@@ -47,7 +53,10 @@ impl Meter {
             batch: Batch::new(config.n_receipts_max),
             store,
             flushing: Mutex::default(),
+            counting: Mutex::default(),
             wake: Wake::default(),
+            keep_ms: config.receipts_keep_days.saturating_mul(DAY_MS),
+            bytes_max: config.receipts_bytes_max,
             is_failing: AtomicBool::new(false),
         });
         let flusher = Flusher::start(&meter, config.flush_interval_ms)?;
@@ -89,22 +98,35 @@ impl Meter {
     /// # Errors
     /// Those of the store; what was not written stays and is written later.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let mut spares = self.flushing.lock();
-        let written = self
-            .append(&self.batch.in_flight())
-            .and_then(|()| self.append(&self.batch.take(&mut spares)));
+        let _flushing = self.flushing.lock();
+        let written = self.write_all();
         self.note_outcome(written.as_ref().err());
         written
     }
 
     /// Drops the metrics of a function that was removed.
     pub fn forget(&self, function: &FunctionKey) {
+        // Counted later, a receipt would bring them back.
+        self.count_all();
         self.metrics.forget(function);
     }
 
     /// Writes all metrics of invocations and receipts.
     pub fn render(&self, text: &mut PrometheusText) {
+        self.count_all();
         self.metrics.render(text, self.batch.n_unwritten());
+    }
+
+    /// One step of removing what is not kept any more; whether the next may find more.
+    pub(crate) fn trim(&self) -> Result<bool, StoreError> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.store.trim(Keep {
+            since_unix_ms: now_ms.saturating_sub(self.keep_ms),
+            bytes_max: self.bytes_max,
+        })
     }
 
     /// Takes no more receipts.
@@ -112,16 +134,36 @@ impl Meter {
         self.batch.close();
     }
 
-    /// Brings a batch to the store. Receipts that are there already are left out by it, so a batch that
-    /// failed in the middle is simply appended again.
-    fn append(&self, batch: &[Receipt]) -> Result<(), StoreError> {
-        if batch.is_empty() {
-            return Ok(());
+    /// Brings everything that settled to the metrics.
+    fn count_all(&self) {
+        let _counting = self.counting.lock();
+        self.batch.collect();
+        self.batch.count(|receipts| self.metrics.record(receipts));
+    }
+
+    fn write_all(&self) -> Result<(), StoreError> {
+        self.write(self.batch.in_flight())?;
+        loop {
+            let counting = self.counting.lock();
+            let is_all = self.batch.collect();
+            let (taken, n_counted) = self.batch.take();
+            self.metrics.record(&taken[n_counted..]);
+            drop(counting);
+            self.write(taken)?;
+            if is_all {
+                return Ok(());
+            }
         }
-        for chunk in batch.chunks(N_APPENDED_MAX) {
-            self.store.append(chunk)?;
+    }
+
+    /// Brings what is in flight to the store, in the same pieces however often it is tried: the store
+    /// leaves out those that are there already.
+    fn write(&self, in_flight: Arc<Vec<Receipt>>) -> Result<(), StoreError> {
+        for piece in in_flight.chunks(N_APPENDED_MAX) {
+            self.store.append(piece)?;
         }
-        self.metrics.receipts_written(batch.len());
+        self.metrics.receipts_written(in_flight.len());
+        drop(in_flight);
         self.batch.appended();
         Ok(())
     }
@@ -146,11 +188,17 @@ impl UsageSink for Meter {
     fn settle(&self, mut receipt: Receipt, version: &FunctionVersion) {
         let memory_bytes_max = version.config.limits.memory_bytes_max;
         receipt.price_nano = self.prices.price_nano(&receipt, memory_bytes_max);
-        self.metrics.record(&receipt);
-        if self.batch.push(receipt) {
-            self.wake.wake();
-        } else {
+        let Some(mut room) = self.batch.room() else {
+            self.metrics.record(std::slice::from_ref(&receipt));
             self.metrics.receipt_dropped();
+            return;
+        };
+        room.shard.push(receipt);
+        let is_among_many = room.is_among_many;
+        drop(room);
+        match is_among_many {
+            true => self.wake.hurry(),
+            false => self.wake.wake(),
         }
     }
 }

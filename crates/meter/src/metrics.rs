@@ -1,7 +1,7 @@
 //! Metrics of invocations, counted from their receipts: OpenTelemetry's `faas.*` in Prometheus spelling
 //! by function, and the platform's own `holm_*` by class.
 //!
-//! Counting takes atomics only. Labels are bounded: a fixed number of functions have series of their
+//! Counting takes a lock once for a few hundred receipts, off the request path. Labels are bounded: a fixed number of functions have series of their
 //! own, the others share `_other`, which is no function's name; classes, start kinds and error codes are
 //! fixed sets. Invocation ids and anything a caller sends never become labels.
 
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use model::{Code, FunctionKey, Isolation, Receipt, Side, StartKind};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::logs::Logs;
 use crate::meter::Meter;
@@ -47,6 +47,13 @@ impl Counter {
         }
     }
 
+    /// As `add` where nobody else adds: no locked instruction.
+    fn add_alone(&self, n: u64) {
+        if n > 0 {
+            self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
+        }
+    }
+
     fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -56,7 +63,8 @@ impl Counter {
 pub(crate) struct Metrics {
     /// Replaced whole when a function is new: that is rare, and reading takes no lock.
     functions: ArcSwap<HashMap<FunctionKey, Arc<FunctionMetrics>>>,
-    adding: Mutex<()>,
+    /// Held by who counts receipts, adds or removes a function: one at a time.
+    counting: Mutex<()>,
     n_functions_max: usize,
     other: FunctionMetrics,
     classes: [ClassMetrics; Isolation::ALL.len()],
@@ -111,7 +119,7 @@ impl Metrics {
     pub(crate) fn new(n_functions_max: usize) -> Self {
         Self {
             functions: ArcSwap::default(),
-            adding: Mutex::new(()),
+            counting: Mutex::new(()),
             n_functions_max,
             other: FunctionMetrics::new(),
             classes: Isolation::ALL.map(|_| ClassMetrics::new()),
@@ -123,29 +131,28 @@ impl Metrics {
         }
     }
 
-    /// Counts a settled invocation.
-    pub(crate) fn record(&self, receipt: &Receipt) {
-        self.classes[class_index(receipt.isolation)].record(receipt);
-        self.log_dropped_bytes.add(receipt.log_dropped_bytes);
-        if let Some(index) = receipt
-            .error
-            .and_then(|code| Code::ALL.binary_search(&code).ok())
-        {
-            self.errors[index].add(1);
-        }
-        let functions = self.functions.load();
-        match functions.get(&receipt.function) {
-            Some(function) => function.record(receipt),
-            None if functions.len() >= self.n_functions_max => self.other.record(receipt),
-            None => match self.add_function(&receipt.function) {
-                Some(function) => function.record(receipt),
-                None => self.other.record(receipt),
-            },
+    /// Counts settled invocations.
+    pub(crate) fn record(&self, receipts: &[Receipt]) {
+        let counting = self.counting.lock();
+        let mut last: Option<(&FunctionKey, Option<Arc<FunctionMetrics>>)> = None;
+        for receipt in receipts {
+            self.classes[class_index(receipt.isolation)].record(receipt);
+            self.log_dropped_bytes.add_alone(receipt.log_dropped_bytes);
+            let code = receipt.error;
+            if let Some(index) = code.and_then(|code| Code::ALL.binary_search(&code).ok()) {
+                self.errors[index].add_alone(1);
+            }
+            let key = &receipt.function;
+            if last.as_ref().is_none_or(|(last, _)| !is_same(last, key)) {
+                last = Some((key, self.function(key, &counting)));
+            }
+            let function = last.as_ref().and_then(|(_, function)| function.as_deref());
+            function.unwrap_or(&self.other).record(receipt);
         }
     }
 
     pub(crate) fn forget(&self, function: &FunctionKey) {
-        let _adding = self.adding.lock();
+        let _counting = self.counting.lock();
         let mut functions = HashMap::clone(&self.functions.load());
         if functions.remove(function).is_some() {
             self.functions.store(Arc::new(functions));
@@ -164,9 +171,13 @@ impl Metrics {
         self.n_receipts_failed.add(1);
     }
 
-    fn add_function(&self, function: &FunctionKey) -> Option<Arc<FunctionMetrics>> {
-        let _adding = self.adding.lock();
-        let functions = self.functions.load_full();
+    /// The counters of a function, new ones where it has none; `None` where there are too many.
+    fn function(
+        &self,
+        function: &FunctionKey,
+        _counting: &MutexGuard<'_, ()>,
+    ) -> Option<Arc<FunctionMetrics>> {
+        let functions = self.functions.load();
         if let Some(metrics) = functions.get(function) {
             return Some(Arc::clone(metrics));
         }
@@ -179,6 +190,12 @@ impl Metrics {
         self.functions.store(Arc::new(functions));
         Some(metrics)
     }
+}
+
+/// Whether both are the same in memory: those of one version are. Others may still be equal.
+fn is_same(a: &FunctionKey, b: &FunctionKey) -> bool {
+    std::ptr::eq(a.name.as_str(), b.name.as_str())
+        && std::ptr::eq(a.namespace.as_str(), b.namespace.as_str())
 }
 
 impl FunctionMetrics {
@@ -198,20 +215,21 @@ impl FunctionMetrics {
     }
 
     fn record(&self, receipt: &Receipt) {
-        self.n_invocations.add(1);
-        self.bytes_in.add(receipt.bytes_in);
-        self.bytes_out.add(receipt.bytes_out);
+        self.n_invocations.add_alone(1);
+        self.bytes_in.add_alone(receipt.bytes_in);
+        self.bytes_out.add_alone(receipt.bytes_out);
         if let Some(code) = receipt.error {
             let side = SIDES.iter().position(|(side, _)| *side == code.side());
-            self.n_errors[side.expect("every side is in the table")].add(1);
+            self.n_errors[side.expect("every side is in the table")].add_alone(1);
             let is_timeout = matches!(code, Code::DeadlineExceeded | Code::CpuExhausted);
-            self.n_timeouts.add(u64::from(is_timeout));
+            self.n_timeouts.add_alone(u64::from(is_timeout));
         }
         // Without an instance the function did not run: zeros would only lie about its speed.
         if receipt.start == StartKind::None {
             return;
         }
-        self.n_cold.add(u64::from(receipt.start == StartKind::Cold));
+        self.n_cold
+            .add_alone(u64::from(receipt.start == StartKind::Cold));
         self.run.observe(receipt.run_ns);
         self.cpu.observe(receipt.cpu_ns);
         self.memory.observe(receipt.memory_peak_bytes);
@@ -237,7 +255,7 @@ impl ClassMetrics {
             StartKind::Fresh => 2,
             StartKind::Cold => 3,
         };
-        self.n_starts[kind].add(1);
+        self.n_starts[kind].add_alone(1);
         self.queue.observe(receipt.queue_ns);
         match receipt.start {
             StartKind::Fresh => self.start[0].observe(receipt.start_ns),

@@ -72,6 +72,14 @@ fn memory_store() -> Arc<MemoryStore> {
     Arc::new(MemoryStore::new(Duration::ZERO).expect("a temporary directory"))
 }
 
+/// The clock of these tests begins in 1970: nothing is too old.
+fn config() -> MeterConfig {
+    MeterConfig {
+        receipts_keep_days: u64::MAX,
+        ..MeterConfig::default()
+    }
+}
+
 fn meter(config: &MeterConfig, store: Arc<dyn ReceiptStore>) -> (Arc<Meter>, Flusher) {
     Meter::new(config, store).expect("a thread")
 }
@@ -144,7 +152,7 @@ fn switched(is_off: bool) -> Arc<Switched> {
 
 #[test]
 fn a_receipt_is_found_from_the_moment_that_it_settled() {
-    let (meter, flusher) = meter(&MeterConfig::default(), memory_store());
+    let (meter, flusher) = meter(&config(), memory_store());
     let version = version("hello");
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -171,7 +179,7 @@ fn a_receipt_is_found_from_the_moment_that_it_settled() {
 #[test]
 fn the_flusher_writes_by_itself_and_stopping_writes_the_rest() {
     let store = memory_store();
-    let (meter, flusher) = meter(&MeterConfig::default(), store.clone());
+    let (meter, flusher) = meter(&config(), store.clone());
     let version = version("hello");
     meter.settle(receipt(1, "hello"), &version);
     // Nothing but the flusher's own timer brings it to the store.
@@ -191,7 +199,7 @@ fn dropping_the_flusher_writes_the_rest() {
     let store = memory_store();
     let config = MeterConfig {
         flush_interval_ms: 3_600_000,
-        ..MeterConfig::default()
+        ..config()
     };
     let (meter, flusher) = meter(&config, store.clone());
     meter.settle(receipt(1, "hello"), &version("hello"));
@@ -204,7 +212,7 @@ fn a_failing_store_loses_nothing_and_drops_are_counted() {
     let store = switched(true);
     let config = MeterConfig {
         n_receipts_max: 320,
-        ..MeterConfig::default()
+        ..config()
     };
     let (meter, flusher) = meter(&config, store.clone());
     let version = version("hello");
@@ -232,10 +240,35 @@ fn a_failing_store_loses_nothing_and_drops_are_counted() {
     flusher.stop().expect("the store works");
 }
 
+/// Receipts that are too old go as new ones come; their sums stay.
+#[test]
+fn old_receipts_go_and_their_sums_stay() {
+    let store = memory_store();
+    let (meter, flusher) = meter(&MeterConfig::default(), store.clone());
+    // Of 1970, and from far in the future: kept.
+    let future = Receipt {
+        accepted_unix_ms: u64::MAX / 2,
+        ..receipt(2, "hello")
+    };
+    let version = version("hello");
+    meter.settle(receipt(1, "hello"), &version);
+    meter.settle(future, &version);
+    // The flusher's own thread trims after it wrote.
+    while ReceiptStore::find(&*store, id(2)).expect("works").is_none()
+        || ReceiptStore::find(&*store, id(1)).expect("works").is_some()
+    {
+        std::thread::yield_now();
+    }
+    assert_eq!(meter.find(id(1)).expect("works"), None);
+    let usage = meter.usage(&total()).expect("works");
+    assert_eq!(usage[0].n_invocations, 2);
+    flusher.stop().expect("the store works");
+}
+
 #[test]
 fn the_flusher_goes_on_when_the_store_works_again() {
     let store = switched(true);
-    let (meter, flusher) = meter(&MeterConfig::default(), store.clone());
+    let (meter, flusher) = meter(&config(), store.clone());
     meter.settle(receipt(1, "hello"), &version("hello"));
     while metric(&meter, "holm_receipts_write_failures_total") < 2 {
         std::thread::yield_now();
@@ -255,7 +288,7 @@ fn the_flusher_goes_on_when_the_store_works_again() {
 fn labels_are_bounded() {
     let config = MeterConfig {
         n_functions_max: 10,
-        ..MeterConfig::default()
+        ..config()
     };
     let (meter, _flusher) = meter(&config, memory_store());
     for n in 0..100 {
@@ -285,7 +318,7 @@ fn labels_are_bounded() {
 
 #[test]
 fn metrics_are_counted_from_receipts() {
-    let (meter, _flusher) = meter(&MeterConfig::default(), memory_store());
+    let (meter, _flusher) = meter(&config(), memory_store());
     let version = version("hello");
     let settle = |n: u64, start: StartKind, error: Option<Code>| {
         let receipt = Receipt {
@@ -349,7 +382,7 @@ fn metrics_are_counted_from_receipts() {
 /// The exposition format: every family announced once, its samples together, no series twice.
 #[test]
 fn the_whole_text_is_well_formed() {
-    let (meter, _flusher) = meter(&MeterConfig::default(), memory_store());
+    let (meter, _flusher) = meter(&config(), memory_store());
     for (n, function) in (0..).zip(["a", "b", "c.team", "a"]) {
         meter.settle(receipt(n, function), &version(function));
     }
@@ -464,7 +497,7 @@ proptest! {
                 gb_second_nano: prices.1,
                 cpu_second_nano: prices.2,
             },
-            ..MeterConfig::default()
+            ..config()
         };
         let (meter, flusher) = meter(&config, memory_store());
         let mut settled = Vec::new();
