@@ -94,7 +94,7 @@ fn steady(n_functions: usize) -> (f64, f64) {
                 settle(receipt, &versions[index]);
             }
             let next = started + Duration::from_millis(5 * (tick + 1));
-            std::thread::sleep(next.saturating_duration_since(Instant::now()));
+            std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
         }
         cpu() - before
     };
