@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::driver::{Clock, Driver, nanoseconds};
+use super::driver::{Clock, Driver, Spun, nanoseconds};
 use super::{Closed, LoadError, Tally, Target, new_histogram};
 use crate::machine::thread_cpu_time;
 
@@ -25,7 +25,7 @@ pub fn run(target: &Target, closed: &Closed, drain_max: Duration) -> Result<Tall
     }
     let mut now_ns = clock.now_ns();
     let mut cpu = Edges::default();
-    let mut spun_ns = 0;
+    let mut spun = Spun::default();
     while driver.n_in_flight > 0 {
         let timeout_ns = match now_ns < end_ns {
             true => 0,
@@ -35,7 +35,7 @@ pub fn run(target: &Target, closed: &Closed, drain_max: Duration) -> Result<Tall
         let before_ns = std::mem::replace(&mut now_ns, clock.now_ns());
         cpu.pass(now_ns, start_ns, end_ns);
         if n_events == 0 && before_ns >= start_ns && now_ns < end_ns {
-            spun_ns += now_ns - before_ns;
+            spun.add(before_ns, now_ns);
         }
         for n_event in 0..n_events {
             let Some(in_flight) = driver.serve(n_event)? else {
@@ -66,7 +66,7 @@ pub fn run(target: &Target, closed: &Closed, drain_max: Duration) -> Result<Tall
         n_answers,
         n_answers_in_all: driver.n_right,
         elapsed: closed.duration,
-        generator_cpu: cpu.between().saturating_sub(Duration::from_nanos(spun_ns)),
+        generator_cpu: cpu.between().saturating_sub(spun.total()),
         n_late: 0,
         latency,
     })

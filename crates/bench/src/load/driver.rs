@@ -47,6 +47,32 @@ pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// A look at the poller that finds nothing takes well under this. One that took longer was interrupted:
+/// the thread did not run, so its CPU clock did not either.
+const LOOK_NS_MAX: u64 = 10_000;
+
+/// CPU time spent looking for events that were not there. To be taken off what the generator used.
+#[derive(Debug, Default)]
+pub struct Spun {
+    ns: u64,
+}
+
+impl Spun {
+    /// Counts one look that found nothing, if nothing else ran meanwhile. Counting those as well would
+    /// make a generator on a busy machine seem to need no time at all.
+    pub fn add(&mut self, before_ns: u64, now_ns: u64) {
+        let took_ns = now_ns - before_ns;
+        if took_ns <= LOOK_NS_MAX {
+            self.ns += took_ns;
+        }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> Duration {
+        Duration::from_nanos(self.ns)
+    }
+}
+
 /// Connections behind one poller.
 pub struct Driver<'a> {
     target: &'a Target,

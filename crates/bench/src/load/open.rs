@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::closed::Edges;
-use super::driver::{Clock, Driver, nanoseconds};
+use super::driver::{Clock, Driver, Spun, nanoseconds};
 use super::{LoadError, Open, Tally, Target, new_histogram};
 
 /// A request that left this long after it was due although a connection was free is late: by the
@@ -100,7 +100,7 @@ impl Run<'_> {
         let drained_ns = end_ns + nanoseconds(drain_max);
         let clock = Clock::new();
         let mut cpu = Edges::default();
-        let mut spun_ns = 0;
+        let mut spun = Spun::default();
         let mut now_ns = clock.now_ns();
         while self.n_begun < self.schedule.n_requests || self.driver.n_in_flight > 0 {
             if now_ns >= drained_ns {
@@ -120,12 +120,12 @@ impl Run<'_> {
             let before_ns = std::mem::replace(&mut now_ns, clock.now_ns());
             let is_idle = n_sent == 0 && n_events == 0 && timeout_ns == 0;
             if is_idle && before_ns >= self.start_ns && now_ns < end_ns {
-                spun_ns += now_ns - before_ns;
+                spun.add(before_ns, now_ns);
             }
         }
         // The last answer may come before the window's end; the rest of the window used nothing.
         cpu.pass(end_ns, self.start_ns, end_ns);
-        Ok((cpu.between(), Duration::from_nanos(spun_ns)))
+        Ok((cpu.between(), spun.total()))
     }
 
     /// Sends what is due while connections are free; returns how much.

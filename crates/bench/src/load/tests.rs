@@ -389,6 +389,42 @@ fn a_figure_of_the_generator_is_told_from_one_of_the_server() {
 }
 
 #[test]
+fn spinning_is_told_from_not_running() {
+    let mut spun = driver::Spun::default();
+    spun.add(1000, 1400);
+    spun.add(1400, 1900);
+    // The thread was off its core for 5 ms, which its CPU clock has not counted.
+    spun.add(1900, 5_001_900);
+    assert_eq!(spun.total(), Duration::from_nanos(900));
+}
+
+/// Two generators share a core: each is off it for half of the time, and neither must seem idle for that.
+#[test]
+fn a_generator_on_a_busy_core_still_knows_what_it_used() {
+    let server = HyperServer::new("hello");
+    let target = target(server.address, hello());
+    let core = *crate::machine::usable_cores().unwrap().last().unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let tally = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            crate::machine::pin_current_thread(core).unwrap();
+            while !over.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
+        let tally = crate::machine::on_core(core, || closed(&target, &block(2, 300)));
+        over.store(true, Ordering::Relaxed);
+        tally.unwrap().unwrap()
+    });
+    // Send, receive and two looks are never had for less than a microsecond and a half.
+    assert!(
+        tally.ceiling_per_s() < 666_000.0,
+        "{}",
+        tally.ceiling_per_s()
+    );
+}
+
+#[test]
 fn latencies_beyond_a_minute_count_as_a_minute() {
     let mut latency = new_histogram();
     latency.saturating_record(u64::MAX);
