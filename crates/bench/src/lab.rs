@@ -4,6 +4,7 @@
 //! on the machine hits them alike. A figure is made of pairs from the same round.
 
 mod blocks;
+mod caller;
 mod found;
 mod plan;
 mod subject;
@@ -21,6 +22,7 @@ use crate::servers::{Function, Many, NodeOptions, Server, ServerError, deploy};
 use crate::stats::{self, Interval};
 
 pub(crate) use blocks::{Block, median};
+pub(crate) use caller::Caller;
 pub(crate) use found::{Found, RowError};
 pub(crate) use plan::Plan;
 pub(crate) use subject::{Subject, request};

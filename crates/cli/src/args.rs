@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use model::{FunctionKey, Namespace};
 
 use crate::commands::{
-    alias, bench, completions, deploy, describe, doctor, explain, invoke, list, logs, receipt, remove,
-    setup, usage, versions,
+    alias, bench, completions, deploy, describe, doctor, explain, invoke, list, logs, receipt,
+    remove, setup, usage, versions,
 };
 use crate::report::UsageError;
 

@@ -25,9 +25,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args, &environment).into(),
         Command::InternalCompileWasm => runtime_wasm::compile_worker::main(),
         Command::Bench(args) => bench_command::run(&args, &environment).into(),
-        Command::InternalBenchServer { spec } => {
-            bench_command::serve(&spec, &environment).into()
-        }
+        Command::InternalBenchServer { spec } => bench_command::serve(&spec, &environment).into(),
         Command::Other(command) => cli::run(command, Host { probe }, &environment).into(),
     }
 }

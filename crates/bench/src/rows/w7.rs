@@ -1,14 +1,12 @@
 //! W7: what a deployed function takes of the node's memory while nobody calls it. All were called once
-//! before, so that what a call leaves behind is in it.
+//! before, so that what a call leaves behind is in it; the node it is held against served as many calls.
 
-use std::rc::Rc;
 use std::time::Duration;
 
-use crate::lab::{Found, Guest, Lab, RowError, Subject};
-use crate::load::Expect;
+use crate::lab::{Caller, Found, Guest, Lab, RowError};
 use crate::report::{Bound, Row};
 use crate::rows::{MANY, RowSpec};
-use crate::servers::{NodeOptions, Server};
+use crate::servers::NodeOptions;
 
 pub(super) const ROW: RowSpec = RowSpec {
     name: "W7",
@@ -16,30 +14,20 @@ pub(super) const ROW: RowSpec = RowSpec {
     baseline: None,
     gate: Some(Bound::AtMost(64.0)),
     moonshot: Some(Bound::AtMost(4.0)),
-    takes: |plan| plan.turns(2) + Duration::from_secs(25),
+    takes: |_| Duration::from_secs(15),
     run,
 };
 
 fn run(row: &RowSpec, lab: &mut Lab) -> Result<Vec<Row>, RowError> {
     let many = lab.many(Guest::Core, MANY)?;
     let options = NodeOptions::usual(lab.server_core);
-    let full = Rc::new(many.node(&options)?);
-    let empty = Rc::new(lab.node_with(Guest::Core.module()?, 1)?);
-    let of_full = after_load(lab, &full, many.names())?;
-    let of_empty = after_load(lab, &empty, ["hello".to_owned()])?;
-    let per_function = (of_full - of_empty) / MANY as f64;
+    let full = many.node(&options)?;
+    let empty = lab.node_with(Guest::Core.module()?, 1)?;
+    Caller::connect(full.address)?.call_each(many.names())?;
+    let hello = std::iter::repeat_n("hello".to_owned(), MANY);
+    Caller::connect(empty.address)?.call_each(hello)?;
+    let per_function = (pss_kib(full.pid())? - pss_kib(empty.pid())?) / MANY as f64;
     Ok(vec![row.row(Found::absolute(per_function, "KiB"))])
-}
-
-/// What a node has in memory after all its functions were called, in KiB.
-fn after_load(
-    lab: &mut Lab,
-    server: &Rc<Server>,
-    names: impl IntoIterator<Item = String>,
-) -> Result<f64, RowError> {
-    let subject = Subject::functions(Rc::clone(server), names, Expect::Ok);
-    lab.take_turns(&[&subject])?;
-    pss_kib(server.pid())
 }
 
 /// "Pss" of `/proc/<pid>/smaps_rollup` (proc_pid_smaps_rollup(5)).

@@ -19,13 +19,13 @@ pub const ROWS: &[&str] = &[
   holm bench --row W1,W2
   holm bench --check                   fail where a promise is missed
 
-Figures are ratios against baselines that run in the same minutes: a server on one core, the load on
-another, in turns. A server against itself is the control; where that is not 1 within 5 %, the run is
-void. stdout carries one Markdown table. Baselines that are not installed are skipped with the reason;
-`make bench-peers` installs them.
+Figures are ratios against baselines that run in the same minutes: a server on one core, the load
+on another, in turns. A server against itself is the control; where that is not 1 within 5 %, the
+run is void. stdout carries one Markdown table. Baselines that are not installed are skipped with
+the reason; `make bench-peers` installs them.
 
-Exit codes: 0 measured; 1 a gate was missed (with --check); 2 the run is void, or the machine cannot
-be measured on.")]
+Exit codes: 0 measured; 1 a gate was missed (with --check); 2 the run is void, a row failed, or the
+machine cannot be measured on.")]
 pub struct BenchArgs {
     /// Short blocks, three minutes at most (the default)
     #[arg(long, conflicts_with = "full")]
