@@ -60,7 +60,7 @@ pub(crate) struct Lab {
     pub(crate) versions: BTreeMap<String, String>,
     raw: Option<Rc<Server>>,
     many: BTreeMap<(Guest, usize), Rc<Many>>,
-    /// Requests per second of its own CPU time that the generator has shown at most.
+    /// Answers per second of its own CPU time that the generator takes from the fastest server.
     pub(crate) generator_ceiling_per_s: Option<f64>,
 }
 
@@ -131,6 +131,8 @@ impl Lab {
     pub(crate) fn control(&mut self) -> Result<Interval, RowError> {
         let raw = self.raw()?;
         let blocks = self.take_turns(&[&raw, &raw])?;
+        let ceilings: Vec<f64> = blocks.iter().flatten().filter_map(Block::ceiling).collect();
+        self.generator_ceiling_per_s = Some(stats::median_of(&ceilings).median);
         Ok(stats::ratio(&pairs(&blocks[0], &blocks[1])))
     }
 
@@ -164,7 +166,7 @@ impl Lab {
     }
 
     fn rounds(
-        &mut self,
+        &self,
         subjects: &[&Subject],
         mut block: impl FnMut(&Subject) -> Result<Block, RowError>,
     ) -> Result<Vec<Vec<Block>>, RowError> {
@@ -179,19 +181,10 @@ impl Lab {
                 _ => forwards.rev().collect(),
             };
             for index in order {
-                let measured = block(subjects[index])?;
-                self.note_ceiling(&measured);
-                blocks[index].push(measured);
+                blocks[index].push(block(subjects[index])?);
             }
         }
         Ok(blocks)
-    }
-
-    fn note_ceiling(&mut self, block: &Block) {
-        if let Some(ceiling) = block.ceiling_per_s {
-            let highest = self.generator_ceiling_per_s.unwrap_or(0.0).max(ceiling);
-            self.generator_ceiling_per_s = Some(highest);
-        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Block {
     /// Whether the generator was the limit.
     pub(crate) is_client_bound: bool,
     /// What the generator could do at most; an open loop does not show it.
-    pub(crate) ceiling_per_s: Option<f64>,
+    ceiling_per_s: Option<f64>,
 }
 
 impl Block {
@@ -57,6 +57,12 @@ impl Block {
     /// Load whose figures nobody looks at.
     pub(super) fn warm_up(subject: &Subject, plan: &Plan) -> Result<(), RowError> {
         Self::closed_for(subject, Duration::ZERO, plan.first).map(drop)
+    }
+
+    /// What the generator could do at most, where the block shows it: a block in which its thread hardly
+    /// ran does not.
+    pub(super) fn ceiling(&self) -> Option<f64> {
+        self.ceiling_per_s.filter(|ceiling| ceiling.is_finite())
     }
 
     fn around(
