@@ -149,8 +149,8 @@ impl Default for Http2Config {
 impl Default for EventLoopConfig {
     fn default() -> Self {
         Self {
-            event_interval: 4,
-            global_queue_interval: 8,
+            event_interval: 31,
+            global_queue_interval: 31,
             n_blocking_threads_max: 16,
         }
     }

@@ -82,7 +82,12 @@ pub(crate) async fn handle(
         trace = %call.trace,
         parent_span = call.trace.parent_span_id,
     );
-    let answer = worker.invoker.invoke(call).instrument(span).await;
+    // Mostly nobody listens: then the future is neither moved into a span nor entered at every poll.
+    let answer = if span.is_disabled() {
+        worker.invoker.invoke(call).await
+    } else {
+        Box::pin(worker.invoker.invoke(call).instrument(span)).await
+    };
 
     let response = match connection.refusal(index) {
         // The body broke after the function had its answer, or without the function looking at it.

@@ -182,8 +182,14 @@ impl CoreGuest {
             .as_ref()
             .and_then(|index| export(index).into_func());
         store.data_mut().memory = Some(memory);
-        let alloc = alloc.typed(&mut *store)?;
-        let handle = handle.typed(&mut *store)?;
+        // SAFETY: `CorePrepared::new` compared both exports of this very module with these types. Comparing
+        // them again takes the engine's type registry, which all cores share, for every instance.
+        let (alloc, handle) = unsafe {
+            (
+                TypedFunc::new_unchecked(&*store, alloc),
+                TypedFunc::new_unchecked(&*store, handle),
+            )
+        };
         if let Some(initialize) = initialize {
             let initialize = initialize.typed::<(), ()>(&mut *store)?;
             initialize.call_async(&mut *store, ()).await?;
