@@ -19,12 +19,62 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// Longer names than this are none of those that we know.
 const KNOWN_NAME_BYTES_MAX: usize = 32;
 
+/// What one look at a request's headers shows: most requests have few, so that looking at each is cheaper
+/// than looking for five.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Survey<'a> {
+    /// The first `Host`.
+    pub(crate) host: Option<&'a HeaderValue>,
+    /// There is a second `Host`.
+    pub(crate) has_more_hosts: bool,
+    /// The caller's `Traceparent`.
+    pub(crate) traceparent: Option<&'a HeaderValue>,
+    /// Something is expected that is not met here.
+    pub(crate) expects_too_much: bool,
+    /// What [`clean_request`] has to do.
+    pub(crate) cleaning: Cleaning,
+}
+
+/// What must be removed from a request's headers, as far as one look shows it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cleaning {
+    /// Some header must not reach a function.
+    has_forbidden: bool,
+    has_tracestate: bool,
+}
+
+impl<'a> Survey<'a> {
+    /// Looks at all headers.
+    pub(crate) fn of(headers: &'a HeaderMap) -> Self {
+        let mut survey = Self::default();
+        for (name, value) in headers {
+            match name.as_str() {
+                "host" if survey.host.is_some() => survey.has_more_hosts = true,
+                "host" => survey.host = Some(value),
+                "tracestate" => survey.cleaning.has_tracestate = true,
+                // Replaced by the invocation's own.
+                "traceparent" => survey.traceparent = survey.traceparent.or(Some(value)),
+                "expect" => {
+                    survey.cleaning.has_forbidden = true;
+                    let is_met = value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+                    survey.expects_too_much |= !is_met;
+                }
+                name => survey.cleaning.has_forbidden |= is_not_for_functions(name),
+            }
+        }
+        survey
+    }
+}
+
 /// Removes what must not pass from a caller to a function. `keeps_tracestate` says whether the caller's
-/// trace goes on; its state is of no use otherwise (Trace Context, section 3.3).
-pub(crate) fn clean_request(headers: &mut HeaderMap, keeps_tracestate: bool) {
-    remove_connection_named(headers);
-    remove_where(headers, is_not_for_functions);
-    if !keeps_tracestate {
+/// trace goes on; its state is of no use otherwise (Trace Context, section 3.3). `traceparent` is left to
+/// whoever sets the invocation's own.
+pub(crate) fn clean_request(headers: &mut HeaderMap, cleaning: Cleaning, keeps_tracestate: bool) {
+    if cleaning.has_forbidden {
+        remove_connection_named(headers);
+        remove_where(headers, is_not_for_functions);
+    }
+    if cleaning.has_tracestate && !keeps_tracestate {
         headers.remove(TRACESTATE);
     }
 }
@@ -257,11 +307,53 @@ mod tests {
             ("tracestate", "x"),
             ("expect", "100-continue"),
         ]);
-        clean_request(&mut headers, false);
+        let cleaning = Survey::of(&headers).cleaning;
+        clean_request(&mut headers, cleaning, false);
         assert_eq!(
             names(&headers),
             ["accept", "content-type", "host", "x-custom_name"]
         );
+    }
+
+    #[test]
+    fn each_forbidden_header_is_seen_where_it_is_alone() {
+        for name in [
+            "connection",
+            "keep-alive",
+            "te",
+            "upgrade",
+            "proxy",
+            "x-forwarded-for",
+            "X_Forwarded_For",
+            "forwarded",
+            "x-amz-security-token",
+            "holm-invocation-id",
+            "content_length",
+            "expect",
+            "tracestate",
+        ] {
+            let mut headers = map(&[("host", "a.test"), (name, "x")]);
+            let cleaning = Survey::of(&headers).cleaning;
+            clean_request(&mut headers, cleaning, false);
+            assert_eq!(names(&headers), ["host"], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_survey_finds_hosts_traces_and_expectations() {
+        let headers = map(&[
+            ("host", "a.test"),
+            ("traceparent", "00-1"),
+            ("expect", "100-Continue"),
+        ]);
+        let survey = Survey::of(&headers);
+        assert_eq!(survey.host.expect("there is one"), "a.test");
+        assert_eq!(survey.traceparent.expect("there is one"), "00-1");
+        assert!(!survey.has_more_hosts && !survey.expects_too_much);
+        let headers = map(&[("host", "a.test"), ("host", "b.test"), ("expect", "more")]);
+        let survey = Survey::of(&headers);
+        assert_eq!(survey.host.expect("there is one"), "a.test");
+        assert!(survey.has_more_hosts && survey.expects_too_much);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod connection;
 mod gateway;
 mod guard;
 mod headers;
+mod hosts;
 mod listen;
 mod overload;
 mod random;

@@ -17,7 +17,7 @@ use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, Version, request};
 use hyper::body::Incoming;
 use invoker::Call;
-use model::http_path::{canonical_host, canonical_path};
+use model::http_path::canonical_path;
 use model::{Code, Failure, InvocationId};
 use runtime::{Body, TraceContext};
 use tokio::time::Instant;
@@ -26,7 +26,8 @@ use tracing::Instrument as _;
 use crate::connection::state::{ConnectionState, InFlight, RefusedPart};
 use crate::connection::streams::StreamProgress;
 use crate::headers::{
-    TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO, clean_request,
+    Cleaning, Survey, TRACEPARENT, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO,
+    clean_request,
 };
 use crate::request_body;
 use crate::resolve::{Miss, Target, own_path, resolve};
@@ -49,6 +50,7 @@ struct Accepted {
     connection: Arc<ConnectionState>,
     /// As the caller sent it.
     host: HeaderValue,
+    cleaning: Cleaning,
 }
 
 /// Step 2 is done: it is known which function is to run.
@@ -112,22 +114,21 @@ fn accept(
     let at = Instant::now();
     let unix_ms = unix_ms();
     let connection = Arc::clone(in_flight.connection());
-    let traceparent = request
-        .headers()
-        .get(TRACEPARENT)
-        .map(HeaderValue::as_bytes);
+    let (parts, incoming) = request.into_parts();
+    let survey = Survey::of(&parts.headers);
+    let traceparent = survey.traceparent.map(HeaderValue::as_bytes);
     let (id, trace) = worker.random.identify(unix_ms, traceparent);
     let respond = Respond {
         id,
-        is_head: request.method() == Method::HEAD,
-        is_http1: request.version() != Version::HTTP_2,
+        is_head: parts.method == Method::HEAD,
+        is_http1: parts.version != Version::HTTP_2,
         in_flight,
         progress,
         response_head_bytes_max: worker.config.response_head_bytes_max,
     };
-    let (parts, incoming) = request.into_parts();
     let body = request_body::wrap(incoming, &connection, index);
-    let accepted = check(&connection, index, &parts).map(|host| Accepted {
+    let cleaning = survey.cleaning;
+    let accepted = check(&connection, index, &parts, survey).map(|host| Accepted {
         id,
         trace,
         at,
@@ -136,6 +137,7 @@ fn accept(
         body,
         connection,
         host,
+        cleaning,
     });
     (accepted, respond)
 }
@@ -145,6 +147,7 @@ fn check(
     connection: &ConnectionState,
     index: u64,
     parts: &request::Parts,
+    survey: Survey<'_>,
 ) -> Result<HeaderValue, Miss> {
     if let Some((RefusedPart::Head | RefusedPart::Body, refusal)) = connection.refusal(index) {
         return Err(Miss::new(refusal.to_failure()));
@@ -155,22 +158,16 @@ fn check(
             allow: Some(METHODS.to_owned()),
         });
     }
-    let expectations = parts.headers.get_all(header::EXPECT);
-    if expectations
-        .iter()
-        .any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-    {
+    if survey.expects_too_much {
         let detail = "the only expectation that is met here is `100-continue`";
         return Err(Miss::new(Failure::new(Code::ExpectationFailed, detail)));
     }
-    host(parts).map_err(|detail| Miss::new(Failure::new(Code::BadRequest, detail)))
+    host(parts, survey).map_err(|detail| Miss::new(Failure::new(Code::BadRequest, detail)))
 }
 
 /// The one host of a request: that of the header, of the URI, or of both when they agree.
-fn host(parts: &request::Parts) -> Result<HeaderValue, &'static str> {
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let header = hosts.next();
-    if hosts.next().is_some() {
+fn host(parts: &request::Parts, survey: Survey<'_>) -> Result<HeaderValue, &'static str> {
+    if survey.has_more_hosts {
         return Err("there is more than one Host");
     }
     let is_http = parts
@@ -180,7 +177,7 @@ fn host(parts: &request::Parts) -> Result<HeaderValue, &'static str> {
     if !is_http {
         return Err("the URI's scheme is not http or https");
     }
-    match (header, parts.uri.authority()) {
+    match (survey.host, parts.uri.authority()) {
         (Some(header), Some(authority))
             if !header
                 .as_bytes()
@@ -200,11 +197,7 @@ fn host(parts: &request::Parts) -> Result<HeaderValue, &'static str> {
 impl Accepted {
     /// Step 2: which function, and what path it sees.
     fn resolve(self, worker: &Worker) -> Result<Resolved, Miss> {
-        let host = self
-            .host
-            .to_str()
-            .map_err(|_| bad_request("the host is malformed"))?;
-        let host = canonical_host(host).map_err(|error| bad_request(&error.to_string()))?;
+        let host = self.connection.hosts.canonical(&self.host)?;
         let raw_path = self.parts.uri.path();
         let path = canonical_path(raw_path).map_err(|error| bad_request(&error.to_string()))?;
         let snapshot = worker.catalog.snapshot();
@@ -246,14 +239,18 @@ impl Resolved {
             body,
             connection,
             host,
+            cleaning,
         } = accepted;
         parts.uri = uri;
-        clean_request(&mut parts.headers, trace.parent_span_id.is_some());
+        let keeps_tracestate = trace.parent_span_id.is_some();
+        clean_request(&mut parts.headers, cleaning, keeps_tracestate);
         let headers = &mut parts.headers;
         headers.insert(X_FORWARDED_FOR, connection.forwarded_for.clone());
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
-        headers.insert(X_FORWARDED_HOST, host.clone());
-        headers.entry(header::HOST).or_insert(host);
+        if parts.version == Version::HTTP_2 {
+            headers.entry(header::HOST).or_insert_with(|| host.clone());
+        }
+        headers.insert(X_FORWARDED_HOST, host);
         headers.insert(TRACEPARENT, traceparent(&trace));
         // What the libraries keep for themselves is no part of the event.
         parts.extensions = http::Extensions::new();
@@ -272,6 +269,9 @@ impl Resolved {
 }
 
 fn origin_form(path: &str, query: Option<&str>) -> Result<Uri, Miss> {
+    if path == "/" && query.is_none() {
+        return Ok(Uri::default());
+    }
     let mut text = String::with_capacity(path.len() + 1 + query.map_or(0, str::len));
     text.push_str(path);
     if let Some(query) = query {

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 
+use memchr::memchr;
 use model::route::Match;
 use model::{Code, Failure};
 use store::{FunctionEntry, LiveVersion, Snapshot};
@@ -63,7 +64,8 @@ pub(crate) fn resolve(
             "no function answers at this address: call one as /function/NAME/ or give it a route",
         )));
     };
-    let function = address.split('/').next().unwrap_or_default();
+    let end = memchr(b'/', address.as_bytes()).unwrap_or(address.len());
+    let function = &address[..end];
     let entry = find(snapshot, function)?;
     target(entry, "/function/".len() + function.len(), true)
 }
@@ -78,7 +80,10 @@ pub(crate) fn own_path(path: &str, path_at: usize) -> &str {
 
 /// Finds `NAME` or `NAME.NAMESPACE`.
 fn find<'a>(snapshot: &'a Snapshot, text: &str) -> Result<&'a Arc<FunctionEntry>, Miss> {
-    let (name, namespace) = text.split_once('.').unwrap_or((text, DEFAULT_NAMESPACE));
+    let (name, namespace) = match memchr(b'.', text.as_bytes()) {
+        Some(dot) => (&text[..dot], &text[dot + 1..]),
+        None => (text, DEFAULT_NAMESPACE),
+    };
     snapshot
         .find(namespace, name)
         .ok_or_else(|| no_function(text))

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 use model::{FunctionKey, InvocationId};
 use parking_lot::{Mutex, RwLock};
 use runtime::log::LOG_LINE_BYTES_MAX;
@@ -38,7 +39,7 @@ pub type UnixClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct Logs {
     config: LogsConfig,
     clock: UnixClock,
-    functions: RwLock<HashMap<FunctionKey, Arc<FunctionLog>>>,
+    functions: RwLock<HashMap<FunctionKey, Arc<FunctionLog>, RandomState>>,
     /// Of all rings; kept beside them, so that writing need not sum.
     n_bytes: AtomicUsize,
     /// Held by who trims, so that one does.
@@ -147,7 +148,10 @@ impl Logs {
 
     /// Makes room for new functions: a sixteenth of all go at once, so that the scan is rare. Those that
     /// somebody follows or writes to stay.
-    fn forget_least_recent(&self, functions: &mut HashMap<FunctionKey, Arc<FunctionLog>>) {
+    fn forget_least_recent(
+        &self,
+        functions: &mut HashMap<FunctionKey, Arc<FunctionLog>, RandomState>,
+    ) {
         let mut by_age: Vec<(u64, FunctionKey)> = functions
             .iter()
             .filter(|(_, log)| Arc::strong_count(log) == 1)

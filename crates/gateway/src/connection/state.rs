@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::config::Timeouts;
 use crate::guard::Refusal;
+use crate::hosts::Hosts;
 
 /// Which part of a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub(crate) struct ConnectionState {
     pub(crate) caller: IpAddr,
     /// The same as a header value, made once.
     pub(crate) forwarded_for: HeaderValue,
+    /// The hosts it names.
+    pub(crate) hosts: Hosts,
     timeouts: Timeouts,
     opened: Instant,
     /// Since when a head is held that is not complete.
@@ -91,6 +94,7 @@ impl ConnectionState {
             caller,
             forwarded_for: HeaderValue::try_from(caller.to_string())
                 .expect("addresses are visible ASCII"),
+            hosts: Hosts::default(),
             timeouts,
             opened: Instant::now(),
             head_since: Mark::default(),
