@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::driver::{Clock, Driver, Spun, nanoseconds};
+use super::driver::{Clock, Driver, Spun, nanoseconds, whole_ms};
 use super::{Closed, LoadError, Tally, Target, new_histogram};
 use crate::machine::thread_cpu_time;
 
@@ -27,11 +27,11 @@ pub fn run(target: &Target, closed: &Closed, drain_max: Duration) -> Result<Tall
     let mut cpu = Edges::default();
     let mut spun = Spun::default();
     while driver.n_in_flight > 0 {
-        let timeout_ns = match now_ns < end_ns {
+        let timeout_ms = match now_ns < end_ns {
             true => 0,
-            false => drained_ns.saturating_sub(now_ns),
+            false => whole_ms(now_ns, drained_ns),
         };
-        let n_events = driver.wait(timeout_ns)?;
+        let n_events = driver.wait(timeout_ms)?;
         let before_ns = std::mem::replace(&mut now_ns, clock.now_ns());
         cpu.pass(now_ns, start_ns, end_ns);
         if n_events == 0 && before_ns >= start_ns && now_ns < end_ns {

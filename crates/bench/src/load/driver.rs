@@ -47,6 +47,11 @@ pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The whole milliseconds from one moment to another, 0 when it is past.
+pub fn whole_ms(from_ns: u64, to_ns: u64) -> u32 {
+    u32::try_from(to_ns.saturating_sub(from_ns) / 1_000_000).unwrap_or(u32::MAX)
+}
+
 /// A look at the poller that finds nothing takes well under this. One that took longer was interrupted:
 /// the thread did not run, so its CPU clock did not either.
 const LOOK_NS_MAX: u64 = 10_000;
@@ -128,11 +133,12 @@ impl<'a> Driver<'a> {
         })
     }
 
-    /// Waits for events, at most for `timeout_ns`; returns how many there are.
-    pub fn wait(&mut self, timeout_ns: u64) -> Result<usize, LoadError> {
+    /// Waits for events, at most for `timeout_ms`; returns how many there are. Milliseconds, because that
+    /// is what `epoll_wait` counts in: it rounds anything finer up, and an open loop would send late.
+    pub fn wait(&mut self, timeout_ms: u32) -> Result<usize, LoadError> {
         let timeout = Timespec {
-            tv_sec: i64::try_from(timeout_ns / 1_000_000_000).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(timeout_ns % 1_000_000_000).unwrap_or(0),
+            tv_sec: i64::from(timeout_ms / 1000),
+            tv_nsec: i64::from(timeout_ms % 1000) * 1_000_000,
         };
         self.events.clear();
         let space = rustix::buffer::spare_capacity(&mut self.events);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::closed::Edges;
-use super::driver::{Clock, Driver, Spun, nanoseconds};
+use super::driver::{Clock, Driver, Spun, nanoseconds, whole_ms};
 use super::{LoadError, Open, Tally, Target, new_histogram};
 
 /// A request that left this long after it was due although a connection was free is late: by the
@@ -112,13 +112,13 @@ impl Run<'_> {
             }
             cpu.pass(now_ns, self.start_ns, end_ns);
             let n_sent = self.send_due(&clock, now_ns)?;
-            let timeout_ns = self.timeout_ns(clock.now_ns(), end_ns, drained_ns);
-            let n_events = self.driver.wait(timeout_ns)?;
+            let timeout_ms = self.timeout_ms(clock.now_ns(), end_ns, drained_ns);
+            let n_events = self.driver.wait(timeout_ms)?;
             for n_event in 0..n_events {
                 self.serve(&clock, n_event)?;
             }
             let before_ns = std::mem::replace(&mut now_ns, clock.now_ns());
-            let is_idle = n_sent == 0 && n_events == 0 && timeout_ns == 0;
+            let is_idle = n_sent == 0 && n_events == 0 && timeout_ms == 0;
             if is_idle && before_ns >= self.start_ns && now_ns < end_ns {
                 spun.add(before_ns, now_ns);
             }
@@ -162,14 +162,49 @@ impl Run<'_> {
     }
 
     /// How long there is nothing to do but to wait for answers; 0 to spin.
-    fn timeout_ns(&self, now_ns: u64, end_ns: u64, drained_ns: u64) -> u64 {
+    fn timeout_ms(&self, now_ns: u64, end_ns: u64, drained_ns: u64) -> u32 {
         let all_begun = self.n_begun == self.schedule.n_requests;
-        let until_ns = if all_begun || self.free.is_empty() {
-            if now_ns < end_ns { end_ns } else { drained_ns }
+        if all_begun || self.free.is_empty() {
+            whole_ms(now_ns, if now_ns < end_ns { end_ns } else { drained_ns })
         } else {
-            let due_ns = self.schedule.due_ns(self.n_begun);
-            due_ns.saturating_sub(SPIN_NS)
+            sleep_ms(now_ns, self.schedule.due_ns(self.n_begun))
+        }
+    }
+}
+
+/// How long to sleep before something is due, so that waking up late is still in time.
+fn sleep_ms(now_ns: u64, due_ns: u64) -> u32 {
+    whole_ms(now_ns, due_ns.saturating_sub(SPIN_NS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sleep_ends_well_before_the_request_is_due() {
+        for gap_ns in [0, 150_000, 1_000_000, 1_199_999, 1_200_000, 7_654_321] {
+            let slept_ns = u64::from(sleep_ms(5, 5 + gap_ns)) * 1_000_000;
+            assert!(slept_ns == 0 || slept_ns + SPIN_NS <= gap_ns, "{gap_ns}");
+            // And not much earlier than it has to.
+            assert!(slept_ns + SPIN_NS + 1_000_000 > gap_ns, "{gap_ns}");
+        }
+        assert_eq!(sleep_ms(9_000_000, 5), 0, "overdue");
+    }
+
+    #[test]
+    fn a_schedule_is_what_is_due_before_the_end() {
+        let check = |rate_per_s, end_ns, n_requests| {
+            let schedule = Schedule::new(rate_per_s, end_ns);
+            assert_eq!(schedule.n_requests, n_requests, "{rate_per_s}");
+            assert!(schedule.due_ns(n_requests - 1) < end_ns);
+            assert!(schedule.due_ns(n_requests) >= end_ns);
+            assert_eq!(schedule.due_ns(0), 0);
         };
-        until_ns.saturating_sub(now_ns)
+        check(2000.0, 600_000_000, 1200);
+        check(0.005, 50_000_000, 1);
+        check(3.0, 1_000_000_000, 3);
+        check(3.0, 1_000_000_001, 4);
+        check(99_999.5, 1_000_000_000, 100_000);
     }
 }
