@@ -13,7 +13,8 @@ pub struct InvokerConfig {
     pub n_per_namespace_max: u32,
     /// Invocations that may wait for an instance of one class. More are refused with H3002.
     pub n_waiting_max: usize,
-    /// Templates (loaded compiled code) kept in memory; the least recently used goes first.
+    /// Templates (loaded compiled code) kept in memory; the least recently used goes first. The code is
+    /// mapped from disk, and functions with the same code share it: one more function takes some KiB.
     pub n_templates_max: usize,
     /// Seconds after its last use that a template stays in memory.
     pub template_keep_alive_s: u64,
@@ -54,7 +55,7 @@ impl Default for InvokerConfig {
             n_in_flight_max: 20_000,
             n_per_namespace_max: 700,
             n_waiting_max: 10_000,
-            n_templates_max: 1_000,
+            n_templates_max: 16_384,
             template_keep_alive_s: 600,
             // The engine's pool has a few slots more than this, so that its own limit is never met first.
             wasm: ClassConfig {

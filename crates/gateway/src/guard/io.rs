@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::framer::{Framer, FramerLimits, Then};
+use super::outbox::Outbox;
 use super::raw::poll_read_judged;
 use super::refusal::Refusal;
 use crate::connection::state::{ConnectionState, RefusedPart};
@@ -59,6 +60,8 @@ pub(crate) struct GuardedIo<S: Transport> {
     reading: Reading,
     closing: Closing,
     linger_bytes_max: usize,
+    /// HTTP/1 only: HTTP/2 gathers the frames of its streams itself.
+    outbox: Outbox,
     state: Arc<ConnectionState>,
 }
 
@@ -102,6 +105,7 @@ impl<S: Transport> GuardedIo<S> {
             reading: Reading::Open,
             closing: Closing::NotYet,
             linger_bytes_max,
+            outbox: Outbox::default(),
             state,
         };
         match protocol {
@@ -216,6 +220,19 @@ impl<S: Transport> GuardedIo<S> {
         Poll::Ready(Ok(n_read))
     }
 
+    /// Sends what waits, now.
+    fn poll_empty_outbox(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outbox.waiting().is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(context, self.outbox.waiting());
+            self.state.note_write(&written);
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n_bytes => self.outbox.sent(n_bytes),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; SCRATCH_BYTES];
         while let Closing::Lingering { n_bytes_left } = &mut self.closing {
@@ -300,10 +317,7 @@ impl<S: Transport> Write for GuardedIo<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
-        this.state.note_write(&written);
-        written
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -312,6 +326,13 @@ impl<S: Transport> Write for GuardedIo<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.framer.is_some() {
+            let n_taken = this.outbox.take(slices);
+            if n_taken > 0 {
+                return Poll::Ready(Ok(n_taken));
+            }
+            ready!(this.poll_empty_outbox(context))?;
+        }
         let written = Pin::new(&mut this.stream).poll_write_vectored(context, slices);
         this.state.note_write(&written);
         written
@@ -323,7 +344,9 @@ impl<S: Transport> Write for GuardedIo<S> {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // Called when the server's buffer is empty: nobody is blocked on writing any more.
+        ready!(this.outbox.poll_due(context));
+        ready!(this.poll_empty_outbox(context))?;
+        // The server's buffer is empty, too: nobody is blocked on writing any more.
         this.state.note_flushed();
         Pin::new(&mut this.stream).poll_flush(context)
     }
@@ -331,6 +354,7 @@ impl<S: Transport> Write for GuardedIo<S> {
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.closing == Closing::NotYet {
+            ready!(this.poll_empty_outbox(context))?;
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
             if this.expects_more() {
                 this.state.lingering();

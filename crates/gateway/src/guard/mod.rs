@@ -14,6 +14,7 @@ mod chunked;
 mod framer;
 mod head;
 mod io;
+mod outbox;
 mod raw;
 mod refusal;
 #[cfg(test)]
