@@ -3,6 +3,7 @@
 //! by its binary, its sockets and the parts that [`node::Parts`] lets replace.
 
 mod guests;
+pub mod instructions;
 mod lab;
 pub mod load;
 pub mod machine;

@@ -53,6 +53,16 @@ pub enum Command {
         /// What to serve, as JSON
         spec: String,
     },
+    /// Count the instructions of a request: `make test` runs this
+    #[command(hide = true)]
+    InternalBenchInstructions {
+        /// The committed counts
+        #[arg(long, value_name = "FILE")]
+        recorded: PathBuf,
+        /// Write the file instead of comparing with it
+        #[arg(long)]
+        record: bool,
+    },
     /// What needs no node in this process.
     #[command(flatten)]
     Other(OtherCommand),

@@ -10,7 +10,7 @@ use bench::report::Mode;
 use cli::BenchArgs;
 use cli::console::Console;
 use cli::environment::Environment;
-use cli::report::{self, EXIT_DONE, ExitRule};
+use cli::report::{self, EXIT_DONE, EXIT_REFUSED, ExitRule};
 use model::{Code, Failure};
 
 /// Measures and reports; the exit code.
@@ -69,6 +69,24 @@ pub fn serve(spec: &str, environment: &Environment) -> u8 {
             report::tell(&failure.into(), &mut console, false, ExitRule::Usual)
         }
     }
+}
+
+/// Counts instructions and compares them with the committed counts; the exit code.
+pub fn count(options: &bench::instructions::Options, environment: &Environment) -> u8 {
+    let mut console = Console::of_process(environment);
+    let counted = bench::instructions::run(options).map_err(anyhow::Error::from);
+    counted
+        .and_then(|outcome| {
+            console.result_line(outcome.table.trim_end())?;
+            for note in &outcome.notes {
+                console.note(note);
+            }
+            Ok(match outcome.is_fault {
+                true => EXIT_REFUSED,
+                false => EXIT_DONE,
+            })
+        })
+        .unwrap_or_else(|error| report::tell(&error, &mut console, false, ExitRule::Usual))
 }
 
 #[cfg(test)]

@@ -26,6 +26,10 @@ fn main() -> ExitCode {
         Command::InternalCompileWasm => runtime_wasm::compile_worker::main(),
         Command::Bench(args) => bench_command::run(&args, &environment).into(),
         Command::InternalBenchServer { spec } => bench_command::serve(&spec, &environment).into(),
+        Command::InternalBenchInstructions { recorded, record } => {
+            let options = bench::instructions::Options { recorded, record };
+            bench_command::count(&options, &environment).into()
+        }
         Command::Other(command) => cli::run(command, Host { probe }, &environment).into(),
     }
 }

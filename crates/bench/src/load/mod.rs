@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 
 mod answer;
 mod closed;
-mod connection;
+pub(crate) mod connection;
 mod driver;
 mod error;
 mod open;

@@ -28,7 +28,7 @@ const MANY: usize = 10_000;
 const SOME: usize = 1_000;
 
 /// What is deployed where no guest runs: an empty module.
-const NO_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+pub(crate) const NO_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
 /// A row, or a few that are measured together.
 pub(crate) struct RowSpec {
