@@ -12,8 +12,9 @@ export PATH := $(CACHE_DIR)/toolchains/bin:$(CACHE_DIR)/tools/bin:$(PATH)
 SKIPS := $(CARGO_TARGET_DIR)/skipped-tests.txt
 HOLM_DEMO := $(CARGO_TARGET_DIR)/release/holm
 HOLM_TEST := $(CARGO_TARGET_DIR)/debug/holm
+COUNT_INSTRUCTIONS := $(HOLM_DEMO) internal-bench-instructions --recorded crates/bench/instructions.toml
 
-.PHONY: help demo test setup tools lint build-test build-demo bench-peers
+.PHONY: help demo test setup tools lint build-test build-demo bench-peers instructions-record
 
 help:
 	@echo "make demo          build, start a node, deploy the examples, print what to try, stay up"
@@ -39,6 +40,10 @@ build-demo: setup
 build-test: tools
 	cargo nextest run --workspace --locked --no-run
 
+# Writes the committed instruction counts anew: docs/guide/instruction-counts.md says when.
+instructions-record: build-demo
+	@$(COUNT_INSTRUCTIONS) --record
+
 demo: build-demo
 	@$(HOLM_DEMO) setup
 	@cargo xtask demo --holm $(HOLM_DEMO) $(if $(CHECK),--check,)
@@ -49,10 +54,11 @@ lint: tools
 	cargo xtask tidy
 	cargo deny --offline check --hide-inclusion-graph licenses bans sources
 
-test: lint build-test
+test: lint build-test build-demo
 	@$(HOLM_TEST) setup
 	@$(HOLM_TEST) doctor
 	@rm -f $(SKIPS)
 	HOLM_TEST_SKIPS=$(SKIPS) cargo nextest run --workspace --locked
 	cargo test --workspace --locked --doc
+	HOLM_TEST_SKIPS=$(SKIPS) $(COUNT_INSTRUCTIONS)
 	@touch $(SKIPS); echo "skipped for want of something on this machine: $$(wc -l < $(SKIPS))"; sort -u $(SKIPS)

@@ -1,5 +1,5 @@
 //! The rows: what is measured against what, and what must come out. Each in a file of its own, and in the
-//! table here. The figures of gates and moonshots are promises: SPECIFICATION.md has them.
+//! table here. The figures of gates and moonshots are promises: docs/performance.md has them.
 
 mod b1;
 mod decomposition;
